@@ -49,7 +49,7 @@ def test_a_cluster_alone_is_judged_whatever_tracking_server_the_environment_name
     done = call(*FLEET)
     assert (done.code, done.err) == (1, "")
     assert "judged: 2 InferenceServices of context prod (their manifests alone), on stack 2024.11" in done.out
-    assert "InferenceService/other/churn, manifest: breaks: " in done.out
+    assert "InferenceService/other/churn, manifest spec.predictor.containerSpec: breaks: " in done.out
 
 
 def test_only_services_of_the_chosen_namespaces_are_judged_and_each_once(tmp_path: Path) -> None:
