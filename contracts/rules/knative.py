@@ -15,7 +15,7 @@ from typing import Any
 from trivet.authoring import Keys, Replacement
 from trivet.contracts.quantities import quantity
 from trivet.contracts.rules.rule import KNATIVE, Container, Rules, Service
-from trivet.contracts.rules.runtimes import has_no_ports, mounts_beside, runtime_of
+from trivet.contracts.rules.runtimes import has_no_ports, runtime_beside, runtime_of
 from trivet.contracts.values import each, integer, mapping, parsed_integer, path, text
 from trivet.contracts.violation import Violation
 
@@ -173,12 +173,13 @@ def pod_fields_on_request(service: Service) -> Iterator[Violation]:
 @REVISION.rule(f"{_MASK}, VolumeSourceMask", modes=_MODES, fields=("volumes",))
 def volumes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        others, known = mounts_beside(service, pod)
+        runtime, known = runtime_beside(service, pod)
         mounted = {
             text(mount.get("name"))
             for container in (*pod.containers, *pod.init_containers)
             for _, mount in container.each("volumeMounts")
         }
+        mounted.update(runtime.mounts if runtime else ())
         for keys, volume in pod.each("volumes"):
             for source in volume:
                 if source in ("name", "secret", "configMap", "projected", "emptyDir"):
@@ -202,7 +203,7 @@ def volumes(service: Service) -> Iterator[Violation]:
             medium = mapping(volume.get("emptyDir")).get("medium")
             if medium not in (None, "", "Memory"):
                 yield Violation((*keys, "emptyDir", "medium"), f"{path(keys)}.emptyDir.medium {medium!r} is not Memory")
-            if known and text(volume.get("name")) not in {*mounted, *others}:
+            if known and text(volume.get("name")) not in mounted:
                 yield Violation(
                     (*keys, "name"), f"Knative rejects the volume {volume.get('name')!r}, which no container mounts"
                 )

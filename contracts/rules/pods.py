@@ -25,7 +25,7 @@ from trivet.contracts.rules.names import (
     subdomain_problem,
 )
 from trivet.contracts.rules.rule import KNATIVE, STANDARD, Container, Pod, Rules, Service
-from trivet.contracts.rules.runtimes import has_no_ports, merged_resources, runtime_of, volumes_beside
+from trivet.contracts.rules.runtimes import has_no_ports, merged_resources, runtime_beside, runtime_of
 from trivet.contracts.rules.selectors import requirement_problems, selector_problems
 from trivet.contracts.rules.uris import MODEL_MOUNT
 from trivet.contracts.values import each, integer, mapping, path, text
@@ -381,9 +381,11 @@ def images(service: Service) -> Iterator[Violation]:
 )
 def probes(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
-        for container in (*pod.containers, *pod.init_containers):
-            serves = container in pod.containers and (len(pod.containers) == 1 or not has_no_ports(service, container))
+        for container in pod.containers:
+            serves = len(pod.containers) == 1 or not has_no_ports(service, container)
             yield from _probes(service, container, serves=serves)
+        for container in pod.init_containers:
+            yield from _probes(service, container, serves=False)
 
 
 def _probes(service: Service, container: Container, *, serves: bool) -> Iterator[Violation]:
@@ -484,7 +486,8 @@ def _probe(
 def volume_mounts(service: Service) -> Iterator[Violation]:
     for pod in service.pods:
         volumes = {text(volume.get("name")) for _, volume in pod.each("volumes")}
-        others, are_known = volumes_beside(service, pod)
+        runtime, are_known = runtime_beside(service, pod)
+        others = runtime.volumes if runtime else ()
         for container in pod.containers:
             if brought := runtime_of(service, container):
                 for name in sorted(set(brought.mounts) - {*brought.volumes, *volumes, *_OF_KSERVE, ""}):

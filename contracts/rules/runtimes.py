@@ -331,26 +331,13 @@ def has_no_ports(service: Service, container: Container) -> bool:
     return not container.of_a_runtime or (runtime is not None and runtime.formats is not None and not runtime.ports)
 
 
-def volumes_beside(service: Service, pod: Pod) -> tuple[tuple[str, ...], bool]:
-    """The volumes that a runtime brings beside a pod's own and those of KServe's release, and whether they are known: of a runtime that the
-    service names they are if its formats are."""
-    brought = _brought(service, pod)
-    return brought.volumes if brought else (), _is_known(service, pod, brought)
-
-
-def mounts_beside(service: Service, pod: Pod) -> tuple[tuple[str, ...], bool]:
-    """The volumes that a runtime's containers mount, and whether they are known."""
-    brought = _brought(service, pod)
-    return brought.mounts if brought else (), _is_known(service, pod, brought)
-
-
-def _brought(service: Service, pod: Pod) -> Runtime | None:
-    return next((one for container in pod.containers if (one := runtime_of(service, container))), None)
-
-
-def _is_known(service: Service, pod: Pod, brought: Runtime | None) -> bool:
+def runtime_beside(service: Service, pod: Pod) -> tuple[Runtime | None, bool]:
+    """The runtime that brings volumes and mounts beside a pod's own, and whether all that it brings is known: of a runtime that the service
+    names it is if its formats are."""
+    brought = next((one for container in pod.containers if (one := runtime_of(service, container))), None)
     asked = wanted(service)
-    return pod.whole or not (asked and asked.runtime) or (brought is not None and brought.formats is not None)
+    known = pod.whole or not (asked and asked.runtime) or (brought is not None and brought.formats is not None)
+    return brought, known
 
 
 @once_per_service

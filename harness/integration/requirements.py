@@ -10,6 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from trivet.errors import UsageError
 
+OF_SKLEARN = ("mlflow", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle")
+"""The distributions that loading a pickled scikit-learn model needs."""
+
 
 def pinned_requirements(distributions: Iterable[str]) -> list[str]:
     """``NAME==VERSION`` of each installed distribution, in the order given, without duplicates.

@@ -1,6 +1,6 @@
 """What the steps of ``trivet.operations.kfp_components`` run: each takes what KFP passes, and prints what it does.
 
-A step that is not done raises: KFP shows the error, which ends with a remedy, and fails the step. They need ``requests`` and, to change
+A step that fails raises an error, whose remedy KFP shows with it. They need ``requests`` and, to change
 a service, Kubernetes' client, which the KFP SDK brings along.
 """
 

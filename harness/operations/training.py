@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from trivet.errors import PlatformError, UsageError, unknown
-from trivet.integration.requirements import pinned_requirements
+from trivet.integration.requirements import OF_SKLEARN, pinned_requirements
 from trivet.integration.tracking import TrackingApi, quoted
 
 PIPELINE_TAG = "pipeline"
@@ -22,7 +22,6 @@ PIPELINE_TAG = "pipeline"
 
 _EXAMPLE_ROWS = 3
 _SKLEARN = "sklearn"
-_OF_SKLEARN = ("mlflow", "scikit-learn", "numpy", "pandas", "scipy", "cloudpickle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +82,7 @@ def train_and_register(
 
     The run of MLflow has parameters, metrics and the pipeline's name, and is open while the function trains, so that the function may log
     more. It is FAILED when the function or the recording raises. It is a run of its own, also where the environment has an MLFLOW_RUN_ID,
-    as KFP's MLflow plugin sets it: that run is the pipeline's. KFP passes 20 and 20.0 as the same number: a parameter that the function
-    annotates as ``float``, or whose default is one, gets that, and a whole number is an integer otherwise.
+    as KFP's MLflow plugin sets it: that run is the pipeline's. The numbers among ``parameters`` are those of :func:`arguments_of`.
 
     Raises UsageError, before a run is made, for a function that cannot be called so, and for a name that MLflow's registry or a
     ``models:/`` URI does not take; after it, for a result that is not a TrainingResult.
@@ -123,7 +121,7 @@ def train_and_register(
             signature=infer_signature(trained.inputs, trained.outputs),
             input_example=trained.inputs[:_EXAMPLE_ROWS],
             registered_model_name=registered_name,
-            pip_requirements=pinned_requirements(trained.packages or _OF_SKLEARN),
+            pip_requirements=pinned_requirements(trained.packages or OF_SKLEARN),
             **serialization,
         )
     return TrainedVersion(
@@ -164,7 +162,11 @@ def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingF
 
 
 def arguments_of(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """``parameters`` with the numbers that ``function`` asks for: the local runner makes 20.0 of 20, and the backend 20 of 20.0."""
+    """``parameters`` with the numbers that ``function`` asks for: KFP's local runner makes 20.0 of 20, and its backend 20 of 20.0.
+
+    What is annotated as ``float`` or ``float | None``, or has no annotation and a float as its default, is a float. Other whole numbers are
+    integers: also those of ``int | float``, of ``**parameters``, and within lists and mappings, so that 1.0 is 1 there.
+    """
     return {
         name: float(value) if _is_number(value) and _takes_a_float(function, name) else _whole(value)
         for name, value in parameters.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,10 +16,10 @@ import pytest
 import requests
 import yaml
 from click.testing import CliRunner
+from components_code import stage_components
 from integration_servers import tracking_server
 
 from trivet.cli import main
-from trivet.host.staging import stage
 from trivet.integration import TrackingApi
 from trivet.integration.inference_service import MODEL_VERSION, RUN_ID
 from trivet.model.stack import Stack
@@ -29,8 +28,6 @@ from trivet.stacks.environments import build_environment
 from trivet.stacks.read import load_stack, shipped_stacks
 
 pytestmark = pytest.mark.processes
-HARNESS = Path(__file__).parents[2] / "harness"
-SAMPLE = Path(__file__).parents[1] / "samples" / "training_pipeline.py"
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 IMAGE = "registry.example/ml/python-trivet:1"
 METRIC = "f1_weighted_mean"
@@ -59,10 +56,7 @@ def in_sdk(stack: Stack, folder: Path, program: str, *arguments: str, **environm
     """What ``program`` prints in the trainer's environment, with trivet, the sample pipeline and its training function installed."""
     code = folder / "python"
     if not code.exists():
-        stage(code)
-        shutil.copytree(HARNESS / "operations", code / "trivet" / "operations")
-        for file in (SAMPLE, SAMPLE.with_name("acme_training.py")):
-            shutil.copy(file, code / file.name)
+        stage_components(code)
     python = build_environment(stack.roles["trainer"]).python
     done = subprocess.run(
         [python, "-c", program, *arguments],
@@ -154,7 +148,7 @@ class Platform:
         root = self.folder / name
         root.mkdir()
         given = json.dumps({"registered_name": name, **arguments})
-        file = self.folder / "python" / SAMPLE.name
+        file = self.folder / "python" / "training_pipeline.py"
         variables = {"MLFLOW_TRACKING_URI": self.tracking.uri, **(environment or {})}
         log = in_sdk(self.stack, self.folder, RUN, given, str(root), str(file), **variables)
         return Ran(root=root, log=log, **json.loads((root / "done.json").read_text(encoding="utf-8")))

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from components_code import stage_components
 from contract_examples.live import STACK, pipelines_session
 
 from trivet.fixtures.pipelines import IMAGE
-from trivet.host.staging import stage
 from trivet.integration.inference_service import MODEL_VERSION
 from trivet.model.pipeline_runs import BackendRun
 from trivet.operations.rbac import canary_rbac
@@ -27,11 +26,8 @@ from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.catalogue
 
-HARNESS = Path(__file__).parents[2] / "harness"
 SERVICE = "by-components"
 RUNNER = {"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"}
-
-SAMPLES = Path(__file__).parents[1] / "samples"
 
 PIPELINE = """
 import sys
@@ -85,11 +81,7 @@ def session() -> Iterator[ClusterSession]:
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a platform has in its image: trivet, and the training function."""
-    folder = stage(tmp_path_factory.mktemp("code") / "python")
-    shutil.copytree(HARNESS / "operations", folder / "trivet" / "operations")
-    for name in ("acme_training.py", "training_pipeline.py"):
-        shutil.copy(SAMPLES / name, folder / name)
-    return folder
+    return stage_components(tmp_path_factory.mktemp("code") / "python")
 
 
 @pytest.fixture(scope="module")
