@@ -421,14 +421,17 @@ def images_load(archive: Path) -> None:
 
 @images.command("prune")
 @click.option("--stack", "stacks", multiple=True, help="The folder of another stack whose images to keep; repeatable.")
+@click.option(
+    "--shipped/--no-shipped", default=True, help="Keep the images of every shipped stack; by default they are kept."
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be removed, and its size, without removing it.")
-def images_prune(stacks: Sequence[str], dry_run: bool) -> None:
+def images_prune(stacks: Sequence[str], shipped: bool, dry_run: bool) -> None:
     """Remove images that neither the shipped stacks, nor the stack in the settings, nor an existing cluster needs."""
     from trivet.provision.prune import prune
     from trivet.render.images import pruned
     from trivet.stacks.read import load_stack, shipped_stacks
 
-    names = dict.fromkeys((*shipped_stacks(), settings_of().stack, *stacks))
+    names = dict.fromkeys((*(shipped_stacks() if shipped else ()), settings_of().stack, *stacks))
     click.echo(pruned(prune([load_stack(name) for name in names], dry_run=dry_run), dry_run=dry_run))
 
 

@@ -11,6 +11,7 @@ from trivet.errors import PlatformError
 
 TIMEOUT = 300.0
 """Seconds that one call may take; importing the largest root file system takes a tenth of it."""
+FREE_DISK = "free some disk space: trivet images prune --no-shipped, docker system prune, or trivet down for clusters that you no longer need"
 
 
 class DockerError(PlatformError):
@@ -52,5 +53,5 @@ def _remedy(output: str) -> str:
     if "permission denied" in output:
         return "give this user access to Docker: add it to the group `docker`, or set DOCKER_HOST"
     if "no space left" in output:
-        return "free some disk space: trivet images prune, docker system prune, or trivet down for clusters that you no longer need"
+        return FREE_DISK
     return "see the output of docker above"

@@ -369,6 +369,17 @@ def test_a_dry_run_lists_the_garbage_and_removes_nothing(content: Content, engin
     assert "trivet/node:old" in engine.images
 
 
+def test_what_only_other_shipped_stacks_need_goes_on_request(content: Content, engine: Docker) -> None:
+    own, other = (environment_folder(load_stack(name).roles["trainer"]) for name in ("2024.11-fixed", "2024.05"))
+    for folder in (own, other):
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").touch()
+        (folder / MARKER).write_bytes(b"{}")
+    for options, left in (([], [own, other]), (["--no-shipped", "--stack", "2024.11-fixed"], [own])):
+        CliRunner().invoke(main, ["images", "prune", *options], catch_exceptions=False)
+        assert [folder for folder in (own, other) if folder.exists()] == left
+
+
 def test_the_result_of_a_prune_has_sizes_and_the_total() -> None:
     gone = Garbage(
         sets=["small-old"],

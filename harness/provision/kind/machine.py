@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trivet.errors import PlatformError
-from trivet.provision.docker import docker
+from trivet.provision.docker import FREE_DISK, docker
 from trivet.provision.kind import limits
 
 
@@ -50,7 +50,7 @@ def shortages(memory: int, disk: int | None) -> Sequence[tuple[str, str]]:
         found.append(
             (
                 f"{disk / 2**30:.1f} GiB are free on the disk of Docker's data, and a cluster needs {limits.DISK / 2**30:.0f}",
-                "free some disk space (docker system df shows what uses it), or move Docker's data-root to a larger disk",
+                f"{FREE_DISK}; or move Docker's data-root to a larger disk",
             )
         )
     return found
