@@ -11,7 +11,7 @@ from trivet.errors import PlatformError
 
 TIMEOUT = 300.0
 """Seconds that one call may take; importing the largest root file system takes a tenth of it."""
-FREE_DISK = "free some disk space: trivet images prune --no-shipped, docker system prune, or trivet down for clusters that you no longer need"
+FREE_DISK = "free some disk space: trivet images prune --no-shipped, docker system prune, or trivet down for a cluster not needed any more"
 
 
 class DockerError(PlatformError):

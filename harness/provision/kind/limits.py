@@ -18,7 +18,7 @@ POLL = 1.0
 MEMORY = 6 * 2**30
 """Bytes of memory that Docker must have: the idle platform uses about 3 GiB, a roll-out adds two predictors and a trainer."""
 DISK = 8 * 2**30
-"""Bytes that must be free on the disk of Docker's data: the images of one stack, unpacked, take 5 GB, and what runs on it writes one more."""
+"""Bytes that must be free on the disk of Docker's data: one stack's images take 5 GB unpacked, what runs writes another."""
 KIND = (0, 27)
 """The oldest kind whose node images read registry mirrors from ``/etc/containerd/certs.d`` without a patch."""
 PORT_ATTEMPTS = 3
