@@ -91,7 +91,11 @@ def wrong_command(line: str) -> str:
         if name not in command.commands:
             return f"no command {name!r}{_nearest(name, command.commands)}"
         command = command.commands[name]
-    known = {"--help", "-h", *(option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts))}
+    known = {
+        "--help",
+        "-h",
+        *(option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)),
+    }
     for word in words:
         option = word.partition("=")[0]
         if option.startswith("-") and option != "-" and option not in known:
