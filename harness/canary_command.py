@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from trivet.cli_options import Function
+from trivet.cli_options import Function, InputPath
 from trivet.errors import UsageError, unknown
 from trivet.operation_options import (
     check_report_options,
@@ -18,8 +18,10 @@ from trivet.operation_options import (
     cluster_options,
     finish,
     judging_options,
+    known_answers_of,
     limits_of,
     namespace_option,
+    no_known_requests,
     prometheus_of,
     registry_names,
     registry_options,
@@ -34,6 +36,7 @@ _FORWARDED = {
     "prometheus_ca_file": "--prometheus-ca-file",
     "prometheus_user": "--prometheus-user",
     "source": "--source",
+    "revision_url": "--revision-url",
     "interval": "--interval",
     "patience": "--patience",
     "server": "--mlflow",
@@ -52,6 +55,12 @@ def canary() -> None:
 @click.argument("service", metavar="SERVICE")
 @cluster_options
 @judging_options
+@click.option(
+    "--known",
+    type=InputPath(path_type=Path),
+    metavar="FILE",
+    help="A JSON file with requests whose answers are known; one is asked in each window, of both revisions.",
+)
 @registry_options
 @click.option("--restart", is_flag=True, help="Forget an earlier judgement of this canary, and begin anew.")
 @report_options
@@ -69,6 +78,8 @@ def judge(
     interval: float,
     patience: float,
     decide_only: bool,
+    revision_url: str | None,
+    known: Path | None,
     restart: bool,
     server: str,
     output: str,
@@ -100,6 +111,7 @@ def judge(
     )
     check_source(source)
     chosen = limits_of(limits)
+    answers = known_answers_of(service, namespace, known, revision_url)
     cluster = cluster_of(context, kubeconfig)
     actions = canary_actions(
         service,
@@ -116,6 +128,7 @@ def judge(
         metrics=metrics,
         actions=actions,
         limits=chosen,
+        known=answers,
         settings=settings,
         progress=say,
     )
@@ -214,6 +227,7 @@ def rbac(service: str, namespace: str, deploying: bool) -> None:
 @click.option("--schedule", metavar="CRON", help="When a CronJob looks for a canary (default: every 5 minutes).")
 @namespace_option
 @judging_options
+@click.option("--known-config-map", metavar="NAME", help="The ConfigMap with known requests, in its key known.json.")
 @registry_options
 def render(
     service: str,
@@ -223,6 +237,7 @@ def render(
     namespace: str,
     limits: Sequence[str],
     decide_only: bool,
+    known_config_map: str | None,
     stages: bool,
     **options: Any,
 ) -> None:
@@ -239,14 +254,17 @@ def render(
         raise UsageError(
             f"a schedule is of a CronJob, not of --as {kind}", remedy="omit --schedule, or use --as cronjob"
         )
+    if options["revision_url"] and not known_config_map:
+        raise no_known_requests("--known-config-map NAME")
     RunSettings(interval=options["interval"], patience=options["patience"])
     limits_of(limits)
     check_source(options["source"])
     arguments = [word for name, option in _FORWARDED.items() if options[name] for word in (option, f"{options[name]}")]
     arguments += [word for one in limits for word in ("--limit", one)]
     arguments += [flag for flag, given in (("--decide-only", decide_only), ("--stages", stages)) if given]
-    timing: Mapping[str, str] = {"schedule": schedule} if schedule else {}
-    _print([RENDERERS[kind](service, namespace, image=image, arguments=arguments, **timing)])
+    given = {"schedule": schedule, "known_config_map": known_config_map}
+    chosen: Mapping[str, str] = {name: value for name, value in given.items() if value}
+    _print([RENDERERS[kind](service, namespace, image=image, arguments=arguments, **chosen)])
 
 
 def _print(documents: Sequence[Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trivet.integration.prometheus import Prometheus
     from trivet.integration.tracking import TrackingApi
     from trivet.model.operation import OperationReport
+    from trivet.operations.known_answers import HttpKnownAnswers
 
 PROMETHEUS_PASSWORD = "TRIVET_PROMETHEUS_PASSWORD"
 """The variable with the password that belongs to --prometheus-user: arguments are visible to every process of a machine."""
@@ -86,6 +87,11 @@ def judging_options(function: Function) -> Function:
         help="Give up when Prometheus or the API server is away for so long.",
     )
     @click.option("--decide-only", is_flag=True, help="Decide, and leave the service as it is.")
+    @click.option(
+        "--revision-url",
+        metavar="URL",
+        help="Where known requests are asked, with {revision} and {namespace} for the names (default: the revision's Service).",
+    )
     @wraps(function)
     def wrapped(**options: Any) -> Any:
         return function(**options)
@@ -199,6 +205,27 @@ def check_source(name: str | None) -> None:
         from trivet.integration.request_metrics import source_named
 
         source_named(name)
+
+
+def no_known_requests(option: str) -> UsageError:
+    """--revision-url without known requests, which ``option`` names."""
+    return UsageError("--revision-url is where known requests are asked, and there are none", remedy=f"add {option}")
+
+
+def known_answers_of(
+    service: str, namespace: str, file: Path | None, revision_url: str | None
+) -> HttpKnownAnswers | None:
+    """Who asks the known requests of the options; None without any. Raises UsageError for what is none, and for an address without them."""
+    if file is None:
+        if revision_url:
+            raise no_known_requests("--known FILE")
+        return None
+    from trivet.integration.known_requests import read_known_requests
+    from trivet.operations.known_answers import REVISION_URL, HttpKnownAnswers
+
+    return HttpKnownAnswers(
+        service=service, namespace=namespace, known=read_known_requests(file), url=revision_url or REVISION_URL
+    )
 
 
 def limits_of(given: Sequence[str]) -> CanaryLimits:

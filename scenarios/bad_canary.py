@@ -27,7 +27,6 @@ from trivet.authoring import (
     ModelMaker,
     NotYet,
     Observation,
-    PlatformError,
     Probed,
     ServableModel,
     TrafficClient,
@@ -52,12 +51,12 @@ from trivet.integration import (
     CanaryJudge,
     CanaryLimits,
     CanaryWindow,
+    KnownRequest,
     newest_revision,
     plan_rollback,
     promotion_patch,
     traffic_shares,
     v2_request,
-    v2_values,
 )
 from trivet.integration.monitoring import error_rate_query, latency_query, sample_value
 from trivet.integration.request_metrics import MLSERVER_REST
@@ -383,11 +382,8 @@ def right(status: int, body: Any, expected: Sequence[Any]) -> int | None:
     """The number of known requests that were answered correctly; None without an answer, which is not a wrong one."""
     if not status:
         return None
-    try:
-        values: Sequence[Any] = v2_values(body) if status == 200 else ()
-    except PlatformError:
-        return 0
-    return sum(bool(value == other) for value, other in zip(values, expected, strict=False))
+    known = KnownRequest(request=v2_request(None, KNOWN), answers=expected)
+    return len(expected) - known.wrong(status, body)
 
 
 def follow(cluster: ClusterClient, decision: CanaryDecision, new: str, before: str) -> None:

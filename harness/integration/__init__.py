@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from trivet.integration.gate import GateDecision, production_metric, quality_gate
     from trivet.integration.inference_service import build_inference_service
+    from trivet.integration.known_requests import KnownRequest, read_known_requests
     from trivet.integration.kubernetes_api import ConflictError, KubernetesApi, KubernetesError, connect
     from trivet.integration.labels import is_label_value, label_value
     from trivet.integration.lineage import (
@@ -87,6 +88,7 @@ __all__ = [
     "DeploymentError",
     "ExpectedDecision",
     "GateDecision",
+    "KnownRequest",
     "KubernetesApi",
     "KubernetesError",
     "Lineage",
@@ -120,6 +122,7 @@ __all__ = [
     "promote",
     "promotion_patch",
     "quality_gate",
+    "read_known_requests",
     "read_link",
     "read_signature",
     "record_traffic",
@@ -175,6 +178,7 @@ _LATER = {
         "quality_gate",
     ),
     "trivet.integration.inference_service": ("build_inference_service",),
+    "trivet.integration.known_requests": ("KnownRequest", "read_known_requests"),
     "trivet.integration.kubernetes_api": (
         "ConflictError",
         "KubernetesApi",

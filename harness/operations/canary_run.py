@@ -15,7 +15,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -28,7 +28,7 @@ from trivet.integration.canary import (
     ExpectedDecision,
     expected_decision_time,
 )
-from trivet.integration.canary_counts import CanaryWindow
+from trivet.integration.canary_counts import ArmCounts, CanaryWindow
 from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, made_of
 from trivet.integration.inference_service import STANDARD_MODES
 from trivet.integration.kubernetes_api import (
@@ -98,6 +98,16 @@ class CanaryMetrics(Protocol):
         """What both revisions answered from ``start`` to ``end``; the same whenever it is asked after ``end``."""
 
 
+class KnownAnswers(Protocol):
+    """Who asks both revisions requests whose answers are known."""
+
+    def check(self, revision: str) -> None:
+        """Raise PlatformError when the stable revision does not answer: nothing would be known of either."""
+
+    def ask(self, revision: str, turn: int) -> tuple[int, int]:
+        """The number of known answers to what is asked in this turn, and how many of them the revision does not give now."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CanaryActions:
     """What follows from a decision: each gets the revision that was judged, and leaves everything as it is when the newest is another."""
@@ -138,17 +148,19 @@ def run_canary(
     metrics: CanaryMetrics,
     actions: CanaryActions,
     limits: CanaryLimits,
+    known: KnownAnswers | None = None,
     settings: RunSettings = RunSettings(),
     holder: str = "",
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[str], None] = lambda text: None,
 ) -> OperationReport:
-    """Judge the canary of an InferenceService until it is decided, and act accordingly.
+    """Judge the canary of an InferenceService until it is decided, and act accordingly. Without ``known``, values are not judged.
 
     Raises UsageError when there is no such service or its mode has no revisions; LeaseHeld when another judge is at work; LeaseLost;
-    KubernetesError, without waiting when permission is missing; PlatformError when Prometheus or the API server stayed away for
-    ``settings.patience``; and CanaryGone. Nothing is decided then, and the service is left as it is.
+    KubernetesError, without waiting when permission is missing; PlatformError when Prometheus, the API server, or the stable revision that
+    is asked known requests, stayed away for ``settings.patience``; and CanaryGone. Nothing is decided then, and the service is left as it
+    is.
     """
     retry = _Retry(settings.patience, settings.interval, service, clock, sleep, progress)
     observed = retry.until_answered(lambda: _reconciled(cluster, namespace, service))
@@ -173,7 +185,7 @@ def run_canary(
         sleep=sleep,
     )
     retry.until_answered(lambda: lease.acquire(wait=2 * settings.lease.duration))
-    run = _Run(service, namespace, cluster, metrics, actions, limits, settings, lease, retry, progress)
+    run = _Run(service, namespace, cluster, metrics, actions, limits, known, settings, lease, retry, progress)
     with lease.renewing():
         return run.result()
 
@@ -219,6 +231,7 @@ class _Run:
     metrics: CanaryMetrics
     actions: CanaryActions
     limits: CanaryLimits
+    known: KnownAnswers | None
     settings: RunSettings
     lease: JudgeLease
     retry: _Retry
@@ -230,6 +243,8 @@ class _Run:
         observed = self.retry.until_answered(self._observed)
         if settings.restart or not _decided(record, observed, decide_only=settings.decide_only):
             record = self._begun(record)
+            if self.known:
+                self.retry.until_answered(partial(self.known.check, record["stable"]))
             while record["decision"] == CanaryDecision.CONTINUE:
                 record = self.retry.until_answered(partial(self._next, record))
         if record["decision"] != CanaryDecision.UNDECIDED and not record["acted"] and not settings.decide_only:
@@ -304,6 +319,9 @@ class _Run:
             window = self.metrics.window(record["source"], **arms, start=start, end=end)
         except CannotTell as error:
             return self._without(record, now, error)
+        # A window that was missed has no known answers: they are of now, and its counts are of then.
+        if self.known and now < due + self.settings.interval:
+            window = self._with_answers(window, self.known, **arms, turn=record["windows"])
         judge = CanaryJudge.from_dict(record["judge"])
         judgement = judge.add(window)
         record = {
@@ -322,6 +340,18 @@ class _Run:
             for expected in _expected(window, judge.limits):
                 self.progress(expected)
         return record
+
+    @staticmethod
+    def _with_answers(
+        window: CanaryWindow, known: KnownAnswers, *, canary: str, stable: str, turn: int
+    ) -> CanaryWindow:
+        """The window with what both revisions answer to the known request of this turn."""
+
+        def asked(arm: ArmCounts, revision: str) -> ArmCounts:
+            answers, wrong = known.ask(revision, turn)
+            return replace(arm, known_requests=answers, unexpected_answers=wrong)
+
+        return replace(window, canary=asked(window.canary, canary), stable=asked(window.stable, stable))
 
     def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
         """The record with the next window from now on, when the one that is due has been unreadable for half of the patience: Prometheus

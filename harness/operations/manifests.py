@@ -24,13 +24,22 @@ RETRIES = 20
 CONTAINER = "judge"
 REPORT, DECISION = "/tmp/report.json", "/tmp/decision"
 """The report, and the decision alone, in the container, whose file system is read-only elsewhere."""
+KNOWN_FOLDER, KNOWN_FILE = "/etc/trivet/known", "known.json"
+"""Where the known requests are in the container, and the key of a ConfigMap that has them."""
 
 
 def judge_cronjob(
-    service: str, namespace: str, *, image: str, arguments: Sequence[str], schedule: str = SCHEDULE
+    service: str,
+    namespace: str,
+    *,
+    image: str,
+    arguments: Sequence[str],
+    known_config_map: str = "",
+    schedule: str = SCHEDULE,
 ) -> dict[str, Any]:
     """A CronJob that judges each canary of the service, whoever deploys it: it looks whenever ``schedule`` says, and a run ends with the
-    decision. ``arguments`` are those of ``trivet canary judge`` after the name of the service.
+    decision. ``arguments`` are those of ``trivet canary judge`` after the name of the service; the ConfigMap ``known_config_map``, where
+    there is one, has the known requests in KNOWN_FILE.
 
     Raises UsageError for a service whose CronJob would have a name that Kubernetes refuses.
     """
@@ -50,27 +59,32 @@ def judge_cronjob(
             "startingDeadlineSeconds": 300,
             "successfulJobsHistoryLimit": 3,
             "failedJobsHistoryLimit": 3,
-            "jobTemplate": {"spec": _job(service, namespace, image, arguments)},
+            "jobTemplate": {"spec": _job(service, namespace, image, arguments, known_config_map)},
         },
     }
 
 
-def judge_job(service: str, namespace: str, *, image: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """A Job that judges the canary that the service has now."""
+def judge_job(
+    service: str, namespace: str, *, image: str, arguments: Sequence[str], known_config_map: str = ""
+) -> dict[str, Any]:
+    """A Job that judges the canary that the service has now; arguments as for :func:`judge_cronjob`."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {"generateName": f"{account_name(service)}-", "namespace": namespace},
-        "spec": _job(service, namespace, image, arguments),
+        "spec": _job(service, namespace, image, arguments, known_config_map),
     }
 
 
-def judge_argo_template(service: str, namespace: str, *, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+def judge_argo_template(
+    service: str, namespace: str, *, image: str, arguments: Sequence[str], known_config_map: str = ""
+) -> dict[str, Any]:
     """An Argo WorkflowTemplate whose template ``judge-canary`` is a step for workflows; its output parameters are ``decision``
     and ``report``, the JSON of the whole report. The ServiceAccount is the template's: a step of another workflow does not run with that of
     the WorkflowTemplate. Sources: argo-workflows docs/retries.md (``lastRetry.exitCode`` is a text, -1 without one), docs/fields.md
     (WorkflowTemplate, Template, ValueFrom) and docs/workflow-rbac.md."""
-    judge = _container(service, namespace, image, [*arguments, "--output", REPORT, "--decision-file", DECISION])
+    written = ("--output", REPORT, "--decision-file", DECISION)
+    judge, volumes = _container(service, namespace, image, [*arguments, *written], known_config_map)
     return {
         "apiVersion": "argoproj.io/v1alpha1",
         "kind": "WorkflowTemplate",
@@ -86,7 +100,7 @@ def judge_argo_template(service: str, namespace: str, *, image: str, arguments: 
                         "expression": " && ".join(f"asInt(lastRetry.exitCode) != {code}" for code in FINAL_EXIT_CODES),
                     },
                     "container": {key: value for key, value in judge.items() if key != "name"},
-                    "volumes": [SCRATCH],
+                    "volumes": volumes,
                     "outputs": {
                         "parameters": [
                             {"name": name, "valueFrom": {"path": path, "default": ""}}
@@ -111,7 +125,8 @@ def _metadata(service: str, namespace: str) -> dict[str, Any]:
     return {"name": account_name(service), "namespace": namespace}
 
 
-def _job(service: str, namespace: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
+def _job(service: str, namespace: str, image: str, arguments: Sequence[str], known_config_map: str) -> dict[str, Any]:
+    judge, volumes = _container(service, namespace, image, arguments, known_config_map)
     return {
         "backoffLimit": RETRIES,
         "podFailurePolicy": {
@@ -127,12 +142,21 @@ def _job(service: str, namespace: str, image: str, arguments: Sequence[str]) -> 
             "spec": {
                 "restartPolicy": "Never",
                 "serviceAccountName": account_name(service),
-                "containers": [_container(service, namespace, image, arguments)],
-                "volumes": [SCRATCH],
+                "containers": [judge],
+                "volumes": volumes,
             }
         },
     }
 
 
-def _container(service: str, namespace: str, image: str, arguments: Sequence[str]) -> dict[str, Any]:
-    return container(CONTAINER, image, ["canary", "judge", service, "--namespace", namespace, *arguments])
+def _container(
+    service: str, namespace: str, image: str, arguments: Sequence[str], known_config_map: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The judge's container, and the volumes of its pod."""
+    known = ["--known", f"{KNOWN_FOLDER}/{KNOWN_FILE}"] if known_config_map else []
+    judge = container(CONTAINER, image, ["canary", "judge", service, "--namespace", namespace, *known, *arguments])
+    volumes: list[dict[str, Any]] = [SCRATCH]
+    if known_config_map:
+        judge["volumeMounts"].append({"name": "known", "mountPath": KNOWN_FOLDER, "readOnly": True})
+        volumes.append({"name": "known", "configMap": {"name": known_config_map}})
+    return judge, volumes

@@ -3,10 +3,11 @@ the traffic as KServe does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fakes.kubernetes_api import StoredObjects
+from trivet.errors import PlatformError
 from trivet.integration.canary_counts import ArmCounts, CanaryWindow
 from trivet.integration.deployment import PreconditionFailed
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, ConflictError
@@ -77,6 +78,25 @@ class ScriptedMetrics:
             canary=ArmCounts(requests=requests, errors=requests * self._errors // 100, slower={0.5: 0}),
             stable=ArmCounts(requests=4 * requests, errors=0, slower={0.5: 0}),
         )
+
+
+class ScriptedAnswers:
+    """Implements ``KnownAnswers``: of 20 known answers a revision gives all but those that ``wrong`` says. ``away`` says how often the
+    stable revision cannot be asked yet; ``asked`` are the revisions and turns that were asked."""
+
+    def __init__(self, wrong: Mapping[str, int], *, away: int = 0) -> None:
+        self._wrong = wrong
+        self._away = away
+        self.asked: list[tuple[str, int]] = []
+
+    def check(self, revision: str) -> None:
+        if self._away:
+            self._away -= 1
+            raise PlatformError(f"{revision} cannot be asked")
+
+    def ask(self, revision: str, turn: int) -> tuple[int, int]:
+        self.asked.append((revision, turn))
+        return 20, self._wrong.get(revision, 0)
 
 
 def moving_traffic(cluster: StoredObjects, acted: Callable[[str], object] = lambda what: None) -> CanaryActions:

@@ -21,7 +21,7 @@ from trivet.integration.kubernetes_api import INFERENCE_SERVICES, LEASES, Kubern
 from trivet.integration.rollout import newest_revision, traffic_shares
 from trivet.operations.deploying import deploy
 from trivet.operations.lease import lease_name, record_of
-from trivet.operations.manifests import CONTAINER, judge_job
+from trivet.operations.manifests import CONTAINER, KNOWN_FILE, judge_job
 from trivet.operations.rbac import canary_rbac
 from trivet.provision.access import ClusterAccess
 from trivet.provision.images.build import build
@@ -41,6 +41,7 @@ RATE = 20.0
 INTERVAL = 10
 LIMITS = {"burst_size": 1, "min_seconds": 180, "warm_up": 30, "deadline": 1800}
 """Shorter than in production, and long enough for several kills."""
+KNOWN_ROWS = [{"a": (i - 10) / 5, "b": (i % 7 - 3) / 3, "c": (i % 3 - 1) / 2} for i in range(20)]
 PATIENT = 2400.0
 """Seconds until a judgement must be over."""
 
@@ -92,9 +93,15 @@ class Rehearsal:
         tracking = self.session.client("tracking")
         return deploy(document, cluster=self.api, tracking=tracking, registry=RegistryNames()).revision
 
-    def start_judge(self) -> str:
-        """Apply the printed permissions, start the Job, and return its name."""
-        for document in canary_rbac(self.name, self.namespace):
+    def start_judge(self, known: Mapping[str, Any]) -> str:
+        """Apply the printed permissions and a ConfigMap with a known request, start the Job, and return its name."""
+        config_map: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{self.name}-known", "namespace": self.namespace},
+            "data": {KNOWN_FILE: json.dumps([known])},
+        }
+        for document in (*canary_rbac(self.name, self.namespace), config_map):
             self.kubectl.run("apply", "-f", "-", stdin=json.dumps(document))
         limits = [word for name, value in LIMITS.items() for word in ("--limit", f"{name}={value}")]
         job = judge_job(
@@ -102,6 +109,7 @@ class Rehearsal:
             self.namespace,
             image=str(operations_image().reference),
             arguments=["--prometheus", PROMETHEUS, "--interval", str(INTERVAL), *limits],
+            known_config_map=config_map["metadata"]["name"],
         )
         created = self.kubectl.run("create", "-o", "json", "-f", "-", stdin=json.dumps(job))
         return str(json.loads(created)["metadata"]["name"])
@@ -151,26 +159,39 @@ class Rehearsal:
 
 
 @pytest.mark.parametrize(
-    ("variation", "decision", "code", "kills"),
-    # A canary of which every request fails is rolled back within a minute.
-    [({}, "PROMOTE", 0, 3), ({"predict_fails": True}, "ROLL_BACK", 1, 1)],
-    ids=["promotion", "rollback"],
+    ("name", "variation", "decision", "code", "kills"),
+    # A canary of which every request fails, or is answered wrongly, is rolled back within a minute.
+    [
+        ("promotion", {}, "PROMOTE", 0, 3),
+        ("errors", {"predict_fails": True}, "ROLL_BACK", 1, 1),
+        ("wrong-values", {"label_offset": 10}, "ROLL_BACK", 1, 1),
+    ],
+    ids=["promotion", "errors", "wrong-values"],
 )
 def test_a_canary_is_decided_without_a_hand_while_its_judge_is_killed(
-    session: ClusterSession, access: ClusterAccess, variation: Mapping[str, Any], decision: str, code: int, kills: int
+    session: ClusterSession,
+    access: ClusterAccess,
+    name: str,
+    variation: Mapping[str, Any],
+    decision: str,
+    code: int,
+    kills: int,
 ) -> None:
-    rehearsal = Rehearsal(f"rehearsal-{decision.lower().replace('_', '-')}", session, access)
-    stable, canary = rehearsal.models.make("stable model"), rehearsal.models.make(f"canary {decision}", **variation)
+    rehearsal = Rehearsal(f"rehearsal-{name}", session, access)
+    stable, canary = rehearsal.models.make("stable model"), rehearsal.models.make(f"canary {name}", **variation)
+    answers = session.client("trainer").predict(f"models:/{stable.registered}/{stable.version}", KNOWN_ROWS)
+    known = {"request": v2_request(None, KNOWN_ROWS), "answers": list(answers)}
     try:
         rehearsal.deploy(stable)
         with session.client("traffic").background(rehearsal.name, v2_request(None, DEFAULT_ROWS), rate=RATE):
             revision = rehearsal.deploy(canary)
-            job = rehearsal.start_judge()
+            job = rehearsal.start_judge(known)
             ended = rehearsal.judged(job)
         record, service = rehearsal.record(), rehearsal.service()
-        print(f"{decision}: {record['windows']} windows, {len(rehearsal.kills)} kills, {record['reason']}")
+        print(f"{name}: {record['windows']} windows, {len(rehearsal.kills)} kills, {record['reason']}")
 
         assert len(rehearsal.kills) >= kills
+        assert ("known requests as expected" in record["reason"]) == (name != "errors")
         assert (record["decision"], record["acted"], record["canary"]) == (decision, True, revision)
         assert code in rehearsal.exit_codes(job)
         complete = {one["type"]: one["status"] for one in ended["status"]["conditions"]}

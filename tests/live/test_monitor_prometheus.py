@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,24 +13,21 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from mlserver_processes import answers, mlserver, process, wait_until
 
 from trivet.host.processes import free_ports
-from trivet.model.stack import Stack
 from trivet.operations.exporter import Exporter, Sample, serve
 from trivet.operations.monitor import series
 from trivet.operations.monitor.files import monitoring_files
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.provision.images.build import build_program
 from trivet.provision.images.recipes import GoLayer
-from trivet.stacks.environments import build_environment
 from trivet.stacks.platform import load_platform
 from trivet.stacks.read import load_stack
 
 pytestmark = pytest.mark.processes
 
 PLATFORM = MonitoredPlatform(stack="s", metrics_port=8082, metrics_path="/metrics", gpu="dcgm-exporter.gpu.svc:9400")
-STARTUP = 120.0
-
 MODEL = """
 import mlserver
 
@@ -70,48 +65,6 @@ class Fixed:
             series.TRACKING_RUNS: ("training", "FINISHED"),
         }
         return [Sample(series=one, labels=labels, value=1) for one, labels in of_model.items()]
-
-
-def wait_until(observed: Callable[[], bool], what: str) -> None:
-    start = time.monotonic()
-    while not observed():
-        assert time.monotonic() - start < STARTUP, f"timed out after {STARTUP} s waiting for {what}"
-        time.sleep(0.2)
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.RequestException:
-        return False
-
-
-@contextmanager
-def process(command: Sequence[str | Path], folder: Path, **environment: str) -> Iterator[None]:
-    with (folder / "log").open("wb") as log:
-        started = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
-        try:
-            yield
-        finally:
-            started.terminate()
-            started.wait(30)
-
-
-@contextmanager
-def mlserver(stack: Stack, folder: Path) -> Iterator[tuple[str, int]]:
-    """A server of a model that fails for negative input: its URL, and the port of its metrics."""
-    folder.mkdir()
-    http, grpc, metrics = free_ports(3)
-    settings = {"http_port": http, "grpc_port": grpc, "metrics_port": metrics, "host": "127.0.0.1"}
-    (folder / "settings.json").write_text(json.dumps({**settings, "parallel_workers": 0}))
-    (folder / "model-settings.json").write_text(json.dumps({"name": "rec", "implementation": "model.Model"}))
-    (folder / "model.py").write_text(MODEL)
-    python = build_environment(stack.roles["runtime"]).python
-    path = {"PATH": f"{python.parent}:/usr/bin:/bin", "HOME": str(folder), "PYTHONPATH": str(folder)}
-    with process([python.with_name("mlserver"), "start", folder], folder, **path):
-        url = f"http://127.0.0.1:{http}"
-        wait_until(lambda: answers(f"{url}/v2/models/rec/ready"), "MLServer to be ready")
-        yield url, metrics
 
 
 def send(url: str, value: float, times: int) -> None:
@@ -162,8 +115,8 @@ def test_alerts_fire_on_real_metrics_and_every_panel_shows_them(tmp_path: Path) 
         )
     )
     with ExitStack() as running:
-        stable, stable_metrics = running.enter_context(mlserver(stack, tmp_path / "stable"))
-        canary, canary_metrics = running.enter_context(mlserver(stack, tmp_path / "canary"))
+        stable, stable_metrics = running.enter_context(mlserver(stack, tmp_path / "stable", MODEL))
+        canary, canary_metrics = running.enter_context(mlserver(stack, tmp_path / "canary", MODEL))
         port, listen = free_ports(2)
         stop = threading.Event()
         running.callback(stop.set)

@@ -14,6 +14,7 @@ from fakes.canary import (
     NEWER,
     SERVICE,
     STABLE,
+    ScriptedAnswers,
     ScriptedMetrics,
     moving_traffic,
     status_of,
@@ -59,6 +60,7 @@ class Platform:
         actions: CanaryActions | None = None,
         holder: str = "judge",
         limits: CanaryLimits = LIMITS,
+        known: ScriptedAnswers | None = None,
         **settings: Any,
     ) -> OperationReport:
         return run_canary(
@@ -68,6 +70,7 @@ class Platform:
             metrics=metrics,
             actions=actions or moving_traffic(self.cluster),
             limits=limits,
+            known=known,
             settings=RunSettings(**settings),
             holder=holder,
             clock=self.now,
@@ -145,6 +148,49 @@ def test_a_canary_that_fails_is_rolled_back_with_exit_code_1(platform: Platform)
 
     assert (report.decision, report.acted, report.exit_code) == (Decision.ROLL_BACK, True, 1)
     assert platform.service()["spec"]["predictor"]["canaryTrafficPercent"] == 0
+
+
+def test_a_canary_with_wrong_values_is_rolled_back_by_known_requests(platform: Platform) -> None:
+    known = ScriptedAnswers({CANARY: 10})
+    report = platform.judge(ScriptedMetrics(platform.now), known=known)
+    assert (report.decision, report.acted) == (Decision.ROLL_BACK, True)
+    assert "known requests as expected, the stable revision" in report.reason
+    # Each window asks the next request, of both.
+    assert known.asked[:4] == [(CANARY, 0), (STABLE, 0), (CANARY, 1), (STABLE, 1)]
+
+
+def test_values_that_both_revisions_have_wrong_do_not_count(platform: Platform) -> None:
+    known = ScriptedAnswers({CANARY: 1, STABLE: 1})
+    report = platform.judge(ScriptedMetrics(platform.now), known=known)
+    assert report.decision is Decision.PROMOTE
+    assert "known requests as expected" in report.reason
+    assert report.evidence["gaps"] == []
+
+
+def test_a_stable_revision_that_cannot_be_asked_decides_nothing(platform: Platform) -> None:
+    with pytest.raises(PlatformError, match=rf"nothing is decided about rec; for 600 s: {STABLE} cannot be asked"):
+        platform.judge(ScriptedMetrics(platform.now), known=ScriptedAnswers({}, away=1000))
+    assert untouched(platform)
+
+
+def test_a_stable_revision_that_can_be_asked_later_is_waited_for(platform: Platform) -> None:
+    report = platform.judge(ScriptedMetrics(platform.now), known=ScriptedAnswers({}, away=3))
+    assert report.decision is Decision.PROMOTE
+
+
+def test_windows_that_were_missed_have_no_known_answers(platform: Platform) -> None:
+    def die(start: float) -> None:
+        if len(metrics.read) == 3:
+            raise Killed
+
+    metrics, known = ScriptedMetrics(platform.now, before=die), ScriptedAnswers({})
+    with pytest.raises(Killed):
+        platform.judge(metrics, known=known)
+    platform.time += 3600
+    metrics.before = lambda start: None
+    platform.judge(metrics, known=known, holder="next")
+    assert len(metrics.read) > 60
+    assert [turn for revision, turn in known.asked if revision == STABLE][:4] == [0, 1, 2, 63]
 
 
 def test_too_little_traffic_is_undecided_and_changes_nothing(platform: Platform) -> None:

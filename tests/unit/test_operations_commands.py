@@ -93,6 +93,8 @@ def test_after_a_promotion_there_is_no_canary_and_exit_code_0(
         (("--format", "yaml"), "unknown format 'yaml'"),
         (("--prometheus", "prometheus:9090"), "is not the HTTP address of a Prometheus"),
         (("--prometheus-token-file", "/nonexistent"), "is not a file"),
+        (("--known", "/nonexistent.json"), "cannot read /nonexistent.json: No such file"),
+        (("--revision-url", "http://{revision}"), "there are none\n  remedy: add --known FILE"),
         (("--prometheus-user", "u"), "--prometheus-user u has no password\n  remedy: set TRIVET_PROMETHEUS_PASSWORD"),
     ],
 )
@@ -101,6 +103,13 @@ def test_wrong_usage_is_refused_before_the_cluster_is_asked(
 ) -> None:
     monkeypatch.delenv("TRIVET_PROMETHEUS_PASSWORD", raising=False)
     assert words in refused(*JUDGE, *arguments)
+
+
+@pytest.mark.parametrize("url", ["http://rec", "{revision}.ml"])
+def test_an_address_that_does_not_tell_revisions_apart_is_refused(url: str, tmp_path: Path) -> None:
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps([{"request": {"inputs": [{}]}, "answers": [1]}]), encoding="utf-8")
+    assert f"{url!r} is not the address of a revision" in refused(*JUDGE, "--known", known, "--revision-url", url)
 
 
 def test_a_judge_without_a_prometheus_shows_its_usage() -> None:

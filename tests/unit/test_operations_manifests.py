@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -197,3 +198,24 @@ def test_an_address_with_a_password_is_not_written_into_a_manifest(monkeypatch: 
     assert result.code == 3
     assert "the address of --mlflow has a password" in result.err
     assert "hidden" not in result.err + result.out
+
+
+@pytest.mark.parametrize("kind", RENDERERS)
+def test_known_requests_are_mounted_from_a_config_map(kind: str) -> None:
+    url = "http://{revision}.ml.svc.example"
+    document = rendered("--as", kind, "--known-config-map", "rec-known", "--revision-url", url)
+    pod = document["spec"]["templates"][0] if kind == "argo" else pod_of(document)
+    container = pod["container"] if kind == "argo" else pod["containers"][0]
+    file = Path(container["args"][container["args"].index("--known") + 1])
+    (mount,) = (one for one in container["volumeMounts"] if one["mountPath"] == str(file.parent))
+    (volume,) = (one for one in pod["volumes"] if one["name"] == mount["name"])
+    assert (volume["configMap"], file.name, mount["readOnly"]) == ({"name": "rec-known"}, "known.json", True)
+    assert container["args"][container["args"].index("--revision-url") + 1] == url
+    assert call(*container["args"], "--help").code == 0
+
+
+def test_an_address_of_revisions_without_known_requests_is_refused() -> None:
+    arguments = ("canary", "render", "rec", "--image", "i", "--prometheus", URL, "--as", "job")
+    error = refused(*arguments, "--revision-url", "http://{revision}")
+    assert "there are none" in error
+    assert "add --known-config-map NAME" in error

@@ -1,0 +1,94 @@
+"""Known requests: inference requests whose right answers are known, by which the values of a canary are judged. It reads them from a file,
+and counts answers that are wrong; it sends nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trivet.errors import PlatformError, UsageError
+from trivet.integration.signatures import v2_values
+
+ROUNDING = 1e-6
+"""The relative difference of floating-point numbers that are the same answer: other processors and tensors of 32 bits round so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRequest:
+    """The body of a V2 inference ``request``, and the right answer for each of its rows: scalars, lists for wider outputs, mappings by name
+    for several outputs, as :func:`trivet.integration.v2_values` returns them.
+
+    Raises UsageError for what is no such request or has no answers.
+    """
+
+    request: Mapping[str, Any]
+    answers: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        inputs = self.request.get("inputs") if isinstance(self.request, Mapping) else None
+        if not isinstance(inputs, Sequence) or isinstance(inputs, str) or not inputs:
+            raise UsageError(
+                f"request is {json.dumps(self.request, default=str)[:200]}, without inputs",
+                remedy="use the body of a V2 inference request, which v2_request(signature, rows) makes",
+            )
+        if not isinstance(self.answers, Sequence) or isinstance(self.answers, str) or not self.answers:
+            raise UsageError(
+                f"answers is {json.dumps(self.answers, default=str)[:200]}",
+                remedy="use a list with the right answer for each row of the request",
+            )
+
+    def wrong(self, status: int, body: Any) -> int:
+        """How many of the rows are not answered right by a response with this HTTP status and JSON body; all of them without 200, and when
+        it has another number of rows."""
+        try:
+            values = v2_values(body) if status == 200 else []
+        except (PlatformError, KeyError, TypeError):
+            values = []
+        if len(values) != len(self.answers):
+            return len(self.answers)
+        return sum(not _same(value, right) for value, right in zip(values, self.answers, strict=True))
+
+
+def read_known_requests(file: Path) -> Sequence[KnownRequest]:
+    """The requests of a JSON file: a list of objects with ``request`` and ``answers``, as :class:`KnownRequest` has them.
+
+    Raises UsageError for a file that cannot be read, or is something else.
+    """
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", remedy="pass a file with known requests") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is no JSON: {error}", remedy=_FORMAT) from error
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"{file} has no list of known requests", remedy=_FORMAT)
+    found = []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict) or entry.keys() != {"request", "answers"}:
+            shown = ", ".join(map(repr, entry)) if isinstance(entry, dict) else repr(entry)[:100]
+            raise UsageError(f"entry {index} of {file} has {shown or 'nothing'}", remedy=_FORMAT)
+        try:
+            found.append(KnownRequest(**entry))
+        except UsageError as error:
+            raise UsageError(f"entry {index} of {file}: {error.message}", remedy=error.remedy) from error
+    return found
+
+
+def _same(value: Any, right: Any) -> bool:
+    if isinstance(value, Mapping) and isinstance(right, Mapping):
+        return value.keys() == right.keys() and all(_same(value[name], right[name]) for name in right)
+    if isinstance(value, list) and isinstance(right, list):
+        return len(value) == len(right) and all(map(_same, value, right))
+    if isinstance(value, float) or isinstance(right, float):
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, right))
+        return numbers and math.isclose(value, right, rel_tol=ROUNDING, abs_tol=1e-12)
+    return bool(value == right)
+
+
+_FORMAT = (
+    'write a JSON list of {"request": the body of a V2 inference request, "answers": [the right answer for each row]}'
+)
