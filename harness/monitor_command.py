@@ -22,6 +22,13 @@ def monitor() -> None:
 @monitor.command("render")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="OUTPUT_FOLDER")
 @click.option("--stack", help="Name of a shipped stack, or a folder that `trivet detect` wrote (default: current).")
+@click.option(
+    "--source",
+    default="mlserver-rest",
+    show_default=True,
+    metavar="NAME",
+    help="What counts the inference requests: mlserver-rest, knative, knative-opencensus (up to Knative 1.18) or kserve-python.",
+)
 @click.option("-n", "--namespace", "namespaces", multiple=True, help="Watch this namespace only; repeatable.")
 @click.option("--exporter", metavar="HOST:PORT", help="The exporter, as Prometheus reaches it.")
 @click.option("--kube-state-metrics", metavar="HOST:PORT", help="kube-state-metrics, as Prometheus reaches it.")
@@ -29,6 +36,7 @@ def monitor() -> None:
 def monitor_render(
     folder: Path,
     stack: str | None,
+    source: str,
     namespaces: Sequence[str],
     exporter: str | None,
     kube_state_metrics: str | None,
@@ -39,17 +47,19 @@ def monitor_render(
     For a plain Prometheus, for its operator on Kubernetes, and for Grafana. Existing files of the same names are replaced.
     """
     from trivet.operations.monitor.files import monitoring_files
-    from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint
+    from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint, source_of
     from trivet.render.writers import write_texts
     from trivet.stacks.read import load_stack
 
     loaded = load_stack(settings_of(stack=stack).stack)
-    port, path = metrics_endpoint(loaded)
+    counting = source_of(source)
+    port, path = metrics_endpoint(loaded, counting)
     given = {"exporter": exporter, "kube_state_metrics": kube_state_metrics, "gpu": gpu}
     platform = MonitoredPlatform(
         stack=loaded.name,
         metrics_port=port,
         metrics_path=path,
+        source=counting,
         namespaces=tuple(namespaces),
         **{name: value for name, value in given.items() if value is not None},
     )

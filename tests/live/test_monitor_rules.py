@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from trivet.operations.monitor.files import monitoring_files, rule_groups
-from trivet.operations.monitor.platform import MonitoredPlatform
+from trivet.operations.monitor.platform import MonitoredPlatform, source_of
 from trivet.operations.monitor.rules import alerts
 from trivet.provision.images.build import build_program
 from trivet.provision.images.recipes import GoLayer
@@ -100,6 +100,7 @@ def _long_served(up: str, first_steps_absent: int = 0) -> list[Series]:
 
 
 SERVICE = '{namespace="m", inferenceservice="c"}'
+SERVED = ('trivet_model_production_service{model="rec",namespace="m",inferenceservice="c"}', "1x60")
 STABLE = [*traffic("r1", each=80, steps=240)]
 POD = '{namespace="m", inferenceservice="c", pod="r1-p"}'
 READY = ('kube_pod_status_ready{namespace="m",pod="r1-p",condition="true"}', "1x60")
@@ -286,7 +287,7 @@ CASES = [
         series=[
             *traffic("r1", each=0),
             ('trivet_model_production_service{model="rec",namespace="m",inferenceservice="other"}', "1x60"),
-            ('trivet_model_production_service{model="rec",namespace="m",inferenceservice="c"}', "1x60"),
+            SERVED,
         ],
         minute=20,
         firing=['{model="rec", namespace="m", inferenceservice="other"}'],
@@ -296,7 +297,7 @@ CASES = [
         alert="InferenceNoData",
         series=[
             *traffic("r1", each=0),
-            ('trivet_model_production_service{model="rec",namespace="m",inferenceservice="c"}', "1x60"),
+            SERVED,
         ],
         minute=20,
     ),
@@ -462,6 +463,109 @@ CASES = [
 ]
 
 
+REPLIES: Mapping[str, tuple[str, str, str, Mapping[int, str]]] = {
+    "knative": (
+        *("http_server_request_duration_seconds_count", "http_server_request_duration_seconds", "0.5"),
+        {200: ',http_response_status_code="200"', 500: ',http_response_status_code="503"'},
+    ),
+    "knative-opencensus": (
+        *("revision_request_count", "revision_request_latencies", "500"),
+        {
+            200: ',response_code="200",response_code_class="2xx"',
+            500: ',response_code="500",response_code_class="5xx"',
+        },
+    ),
+    "kserve-python": (
+        *("request_predict_seconds_count", "request_predict_seconds", "0.5"),
+        {200: ',model_name="c"', 500: ',model_name="c"'},
+    ),
+}
+"""Source → its counter, its histogram, the bound of half a second, and the labels of answers that succeed and fail."""
+
+
+def counted_by(source: str, revision: str, *, each: int, failed: int = 0, slow: int = 0) -> Iterator[Series]:
+    """What a pod exports of ``each`` requests in a step; without requests nothing but that it was scraped."""
+    counter, histogram, bound, labels = REPLIES[source]
+    where = f'namespace="m",inferenceservice="c",revision="{revision}",pod="{revision}-p"'
+    yield f'up{{job="trivet-predictor",{where}}}', "1x60"
+    for status, count, late in ((200, each - failed, slow), (500, failed, 0)):
+        if count:
+            ended = f"{where}{labels[status]}"
+            if counter != f"{histogram}_count":
+                yield f"{counter}{{{ended}}}", f"{count}+{count}x60"
+            yield f"{histogram}_count{{{ended}}}", f"{count}+{count}x60"
+            yield f'{histogram}_bucket{{{ended},le="{bound}"}}', f"{count - late}+{count - late}x60"
+            yield f'{histogram}_bucket{{{ended},le="+Inf"}}', f"{count}+{count}x60"
+
+
+def cases_of(source: str) -> Sequence[Case]:
+    """Each alert over requests, by what this source counts."""
+    stable, served = list(counted_by(source, "r1", each=80)), [SERVED]
+    on_errors = [
+        Case(
+            name="fires",
+            alert="InferenceErrors",
+            series=[*counted_by(source, "r1", each=80, failed=2)],
+            minute=10,
+            firing=[SERVICE],
+        ),
+        Case(name="silent", alert="InferenceErrors", series=stable, minute=10),
+        Case(
+            name="fires",
+            alert="CanaryErrors",
+            series=[*stable, *counted_by(source, "r2", each=20, failed=5)],
+            minute=10,
+            firing=['{namespace="m", inferenceservice="c", revision="r2"}'],
+        ),
+        Case(name="silent", alert="CanaryErrors", series=[*stable, *counted_by(source, "r2", each=20)], minute=10),
+    ]
+    return [
+        *(on_errors if source != "kserve-python" else ()),
+        Case(
+            name="fires",
+            alert="InferenceSlow",
+            series=[*counted_by(source, "r1", each=80, slow=2)],
+            minute=10,
+            firing=[SERVICE],
+        ),
+        Case(name="silent", alert="InferenceSlow", series=stable, minute=10),
+        Case(
+            name="fires",
+            alert="CanaryNoTraffic",
+            series=[*stable, *counted_by(source, "r2", each=0)],
+            minute=20,
+            firing=['{namespace="m", inferenceservice="c", revision="r2"}'],
+        ),
+        Case(name="silent", alert="CanaryNoTraffic", series=[*stable, *counted_by(source, "r2", each=1)], minute=20),
+        Case(
+            name="fires for a service in production that is not scraped",
+            alert="InferenceNoData",
+            series=[*served, *((one.replace('="c"', '="d"'), values) for one, values in stable)],
+            minute=20,
+            firing=['{model="rec", namespace="m", inferenceservice="c"}'],
+        ),
+        Case(
+            name="silent for one that nobody asks",
+            alert="InferenceNoData",
+            series=[*served, *counted_by(source, "r1", each=0)],
+            minute=20,
+        ),
+        Case(
+            name="fires on a port where nothing answers",
+            alert="MetricsPortWrong",
+            series=[READY, *((one, "0x60") for one, _ in counted_by(source, "r1", each=0))],
+            minute=20,
+            firing=[POD],
+        ),
+        Case(
+            name="silent for a pod that nobody asks",
+            alert="MetricsPortWrong",
+            series=[READY, *counted_by(source, "r1", each=0)],
+            minute=20,
+        ),
+    ]
+
+
 @pytest.fixture(scope="module")
 def promtool() -> Path:
     """promtool of the Prometheus in the platforms' images; built once, the first time in minutes."""
@@ -482,6 +586,17 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name.startswith("prometheus/"):
             (folder / Path(name).name).write_text(text, encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize("source", REPLIES)
+def test_the_alerts_over_requests_fire_by_what_each_source_counts(promtool: Path, tmp_path: Path, source: str) -> None:
+    platform = replace(PLATFORM, source=source_of(source))
+    (tmp_path / "rules.yml").write_text(monitoring_files(platform)["prometheus/rules.yml"], encoding="utf-8")
+    done = run(promtool, tmp_path, "check", "rules", "--lint=all", "--lint-fatal", "rules.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = cases_of(source)
+    outcomes = "\n".join(failures(promtool, tmp_path, case, platform) for case in cases)
+    assert not outcomes.strip(), outcomes
 
 
 def test_promtool_accepts_the_configuration_and_finds_nothing_in_the_rules(promtool: Path, rendered: Path) -> None:
@@ -509,9 +624,9 @@ def test_every_alert_has_cases_that_fire_and_that_do_not_and_one_that_fires_in_i
         assert any(not case.series or case.firing for case in CASES if case.alert == name), name
 
 
-def failures(promtool: Path, rendered: Path, case: Case) -> str:
+def failures(promtool: Path, rendered: Path, case: Case, platform: MonitoredPlatform = PLATFORM) -> str:
     """What promtool says about a case that is not as expected; empty when it is."""
-    rules = rules_of(case.alert)
+    rules = rules_of(case.alert, platform)
     (rendered / f"{case.alert}.yml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": rules}]}))
     query = f'group without (__name__, alertname, alertstate, severity) (ALERTS{{alertname="{case.alert}",alertstate="firing"}})'
     test = {
@@ -537,9 +652,9 @@ def failures(promtool: Path, rendered: Path, case: Case) -> str:
     return f"{case.alert}, {case.name}: {done.stdout}{done.stderr}" if done.returncode else ""
 
 
-def rules_of(alert: str) -> list[dict[str, Any]]:
+def rules_of(alert: str, platform: MonitoredPlatform) -> list[dict[str, Any]]:
     """The rule of an alert, after those that record what it needs: all rules take promtool ten times as long."""
-    recording, alerting = (group["rules"] for group in rule_groups(PLATFORM))
+    recording, alerting = (group["rules"] for group in rule_groups(platform))
     needed = [next(rule for rule in alerting if rule["alert"] == alert)]
     for rule in reversed(recording):
         if any(rule["record"] in one["expr"] for one in needed):

@@ -17,7 +17,7 @@ from trivet.errors import CannotTell, UsageError
 from trivet.model.partial import PartialMapping
 from trivet.operations.monitor.dashboard import COLUMNS, dashboard
 from trivet.operations.monitor.files import monitoring_files
-from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint
+from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint, source_of
 from trivet.operations.monitor.rules import RUNBOOK, alerts
 from trivet.operations.monitor.series import EXPORTED
 from trivet.stacks.read import load_stack
@@ -128,6 +128,41 @@ def test_a_stack_that_does_not_know_its_runtime_is_refused_with_the_reason() -> 
         partial["runtime"]
     with pytest.raises(UsageError, match="the version of runtime is unknown: its image is not MLServer's"):
         metrics_endpoint(replace(stack, components=partial))
+
+
+def test_a_queue_proxy_counts_for_a_stack_whose_runtime_is_unknown() -> None:
+    stack = load_stack("current")
+    without = replace(stack, components={key: value for key, value in stack.components.items() if key != "runtime"})
+    with pytest.raises(UsageError, match="does not state where its predictors serve the metrics of MLServer") as caught:
+        metrics_endpoint(without)
+    assert "--source knative" in caught.value.remedy
+    assert metrics_endpoint(without, source_of("knative")) == (9091, "/metrics")
+    assert metrics_endpoint(without, source_of("kserve-python")) == (8080, "/metrics")
+
+
+@pytest.mark.parametrize("source", ["kserve-python", "knative", "knative-opencensus"])
+def test_what_is_written_names_the_series_of_its_source_alone(source: str) -> None:
+    chosen = source_of(source)
+    text = "".join(monitoring_files(replace(PLATFORM, source=chosen)).values())
+    assert "rest_server_request" not in text
+    assert f"{chosen.duration}_bucket" in text
+    for on_errors in ("InferenceErrors", "CanaryErrors", '"Errors"', '"Errors by revision"'):
+        assert (on_errors in text) == bool(chosen.errors), on_errors
+
+
+def test_a_latency_in_milliseconds_is_shown_in_seconds() -> None:
+    for source, factor in (("knative-opencensus", True), ("knative", False)):
+        (panel,) = (
+            one for one in dashboard(replace(PLATFORM, source=source_of(source)))["panels"] if one["title"] == "Latency"
+        )
+        assert [one["expr"].endswith(" * 0.001") for one in panel["targets"]] == [factor] * 3
+
+
+@pytest.mark.parametrize("name", ["istio", "mlserver-grpc", "knativ"])
+def test_a_source_that_is_not_scraped_from_predictors_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(UsageError, match=f"scraped from the predictors' pods '{name}'") as caught:
+        source_of(name)
+    assert "choose one of: knative, knative-opencensus, kserve-python, mlserver-rest" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,7 @@ from typing import Any
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.rules import (
     ARM,
-    DURATION,
     ERROR_RATIO,
-    INFERENCE,
     PREDICTOR_JOB,
     SERVICE,
     SLOW_SECONDS,
@@ -44,6 +42,9 @@ PANEL = (8, 7)
 """Width and height of a panel in Grafana's grid."""
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
+ON_ERRORS = ("Errors", "Errors by revision")
+"""The panels that need a source that counts errors."""
+
 _WHERE = 'namespace=~"$namespace",inferenceservice=~"$inferenceservice"'
 
 
@@ -61,18 +62,20 @@ class Panel:
 def panels(platform: MonitoredPlatform) -> Sequence[tuple[str, Sequence[Panel]]]:
     """The panels in their order, by rows with a title."""
     return [
-        ("Inference", _inference()),
-        ("Revisions: canary and stable", _revisions()),
+        ("Inference", _inference(platform)),
+        ("Revisions: canary and stable", _revisions(platform)),
         ("Pipelines and models", _models()),
         ("Containers", _containers(platform)),
     ]
 
 
-def _inference() -> list[Panel]:
-    by = "{{namespace}}/{{inferenceservice}}"
+def _inference(platform: MonitoredPlatform) -> list[Panel]:
+    source, by = platform.source, "{{namespace}}/{{inferenceservice}}"
     every, failed = (f"sum by ({SERVICE}) ({one}{{{_WHERE}}})" for one in (requests("5m"), errors("5m")))
-    buckets = f"increase({DURATION}_bucket{{{INFERENCE},{_WHERE}}}[5m])"
-    return [
+    where = ",".join(filter(None, (source.duration_where, _WHERE)))
+    buckets = f"increase({source.duration}_bucket{{{where}}}[5m])"
+    seconds = "" if source.unit == 1 else f" * {source.unit:g}"
+    found = [
         Panel(
             title="Request rate",
             description="Inference requests answered per second, without probes.",
@@ -91,18 +94,22 @@ def _inference() -> list[Panel]:
             description="Quantiles over 5 minutes, as precise as the buckets of the histogram.",
             unit="s",
             queries=[
-                (f"histogram_quantile({quantile / 100:g}, sum by ({SERVICE}, le) ({buckets}))", f"{by} p{quantile}")
+                (
+                    f"histogram_quantile({quantile / 100:g}, sum by ({SERVICE}, le) ({buckets})){seconds}",
+                    f"{by} p{quantile}",
+                )
                 for quantile in (50, 90, 99)
             ],
             limit=SLOW_SECONDS,
         ),
     ]
+    return found if source.errors else [one for one in found if one.title not in ON_ERRORS]
 
 
-def _revisions() -> list[Panel]:
+def _revisions(platform: MonitoredPlatform) -> list[Panel]:
     by = "{{inferenceservice}} {{revision}}"
     every, failed = (f"{one}{{{_WHERE}}}" for one in (requests("5m"), errors("5m")))
-    return [
+    found = [
         Panel(
             title="Requests by revision",
             description="Share of the service's inference requests in 5 minutes.",
@@ -123,6 +130,7 @@ def _revisions() -> list[Panel]:
             queries=[(f'sum by ({ARM}) (up{{job="{PREDICTOR_JOB}",{_WHERE}}})', by)],
         ),
     ]
+    return found if platform.source.errors else [one for one in found if one.title not in ON_ERRORS]
 
 
 def _models() -> list[Panel]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trivet.errors import CannotTell, UsageError
+from trivet.errors import CannotTell, UsageError, unknown
+from trivet.integration.request_metrics import (
+    KNATIVE,
+    KNATIVE_OPENCENSUS,
+    KSERVE_PYTHON,
+    MLSERVER_REST,
+    RequestSource,
+    source_named,
+)
 from trivet.model.stack import Stack
 
 EXPORTER, EXPORTER_PORT = "trivet-exporter", 9469
 """The name of trivet's exporter, which is that of its job and of its objects, and its port."""
+
+ENDPOINTS: Mapping[str, tuple[int, str] | None] = {
+    MLSERVER_REST.name: None,
+    KNATIVE.name: (9091, "/metrics"),
+    KNATIVE_OPENCENSUS.name: (9091, "/metrics"),
+    KSERVE_PYTHON.name: (8080, "/metrics"),
+}
+"""The sources that are scraped from the predictors' pods, with port and path; None: the stack states them. The gateways' are scraped
+elsewhere."""
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
@@ -17,9 +35,9 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
 
 @dataclass(frozen=True, kw_only=True)
 class MonitoredPlatform:
-    """``metrics_port`` and ``metrics_path`` are where a predictor's pod serves its metrics. ``namespaces`` limit what is scraped and
-    alerted on; empty means all. The others are HOST:PORT of trivet's exporter, of kube-state-metrics, and of NVIDIA's dcgm-exporter,
-    which is empty for a platform without GPUs.
+    """``source`` counts the inference requests, and ``metrics_port`` and ``metrics_path`` are where a predictor's pod serves its counts.
+    ``namespaces`` limit what is scraped and alerted on; empty means all. The others are HOST:PORT of trivet's exporter, of
+    kube-state-metrics, and of NVIDIA's dcgm-exporter, which is empty for a platform without GPUs.
 
     Raises UsageError for a name or an address that is none.
     """
@@ -27,6 +45,7 @@ class MonitoredPlatform:
     stack: str
     metrics_port: int
     metrics_path: str
+    source: RequestSource = MLSERVER_REST
     namespaces: tuple[str, ...] = ()
     exporter: str = f"{EXPORTER}.monitoring.svc:{EXPORTER_PORT}"
     kube_state_metrics: str = "kube-state-metrics.kube-system.svc:8080"
@@ -51,11 +70,20 @@ class MonitoredPlatform:
                 )
 
 
-def metrics_endpoint(stack: Stack) -> tuple[int, str]:
-    """Port and path at which the predictors of a stack serve the metrics of MLServer.
+def source_of(name: str) -> RequestSource:
+    """The source of this name, of those that are scraped from pods. Raises UsageError for another one."""
+    if name not in ENDPOINTS:
+        raise unknown("source of request metrics that is scraped from the predictors' pods", name, ENDPOINTS)
+    return source_named(name)
 
-    Raises UsageError when the stack does not state them, or no version of MLServer.
+
+def metrics_endpoint(stack: Stack, source: RequestSource = MLSERVER_REST) -> tuple[int, str]:
+    """Port and path at which the predictors of a stack serve the metrics of a source.
+
+    Raises UsageError for MLServer when the stack does not state them, or no version of MLServer.
     """
+    if fixed := ENDPOINTS[source.name]:
+        return fixed
     try:
         serving = stack.settings["serving"]
         # A detected stack has a runtime's version only if its image is MLServer's, whose series the rules count.
@@ -63,7 +91,7 @@ def metrics_endpoint(stack: Stack) -> tuple[int, str]:
     except (KeyError, CannotTell) as error:
         raise UsageError(
             f"stack {stack.name} does not state where its predictors serve the metrics of MLServer: {error}",
-            remedy="write runtime into [components], metrics_port and metrics_path into [serving] of its stack.toml, "
-            "and delete their lines in [unknown]",
+            remedy="for another runtime name what counts its requests, such as --source knative; for MLServer write runtime into "
+            "[components], metrics_port and metrics_path into [serving] of its stack.toml, and delete their lines in [unknown]",
         ) from error
     return int(port), str(path)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trivet.integration.gate import TOLERANCE
-from trivet.integration.request_metrics import MLSERVER_REST
+from trivet.integration.request_metrics import MLSERVER_REST, RequestSource
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.series import (
     CONTAINER_LAST_TERMINATED,
@@ -46,15 +46,13 @@ CANARY_DEVIATIONS = 3
 """Standard deviations by which the errors of a revision exceed its part of the service's errors: fewer are chance."""
 PIPELINE_SUCCESS = 0.95
 
-REQUESTS = MLSERVER_REST.requests[0].name
-INFERENCE = MLSERVER_REST.requests[0].where
-DURATION = MLSERVER_REST.duration
-"""MLServer's counter, the requests of it that are inferences, and its histogram."""
-
 ARM = "namespace, inferenceservice, revision"
 SERVICE = "namespace, inferenceservice"
 WINDOWS = ("5m", "1h")
 """A short one to be fast, a long one for services with little traffic."""
+
+ON_ERRORS = ("InferenceErrors", "CanaryErrors")
+"""The alerts that need a source that counts errors."""
 
 RUNBOOK = "https://github.com/trivet-dev/trivet/blob/main/docs/monitoring.md#"
 
@@ -108,27 +106,29 @@ def slow(window: str) -> str:
 
 def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     """The recording rules, each after those that it needs."""
-    within = _namespaces(platform)
-    up = _up(platform)
-    failing = MLSERVER_REST.errors[0].where
+    source, within, up = platform.source, _namespaces(platform), _up(platform)
     found = []
     for window in WINDOWS:
-        failed = _increase(f"{REQUESTS}{{{failing}{within}}}", window, up)
-        every = _increase(f"{DURATION}_count{{{MLSERVER_REST.duration_where}{within}}}", window, up)
-        fast = _increase(
-            f'{DURATION}_bucket{{{MLSERVER_REST.duration_where}{within},le="{SLOW_SECONDS:g}"}}', window, up
-        )
-        found += [
-            Recording(name=requests(window), expression=_increase(f"{REQUESTS}{{{INFERENCE}{within}}}", window, up)),
-            Recording(name=errors(window), expression=f"{failed}\nor\n0 * {requests(window)}"),
-            Recording(name=slow(window), expression=f"clamp_min(\n{every}\n-\n{fast}\n, 0)"),
-        ]
+        every = _increase(_series(f"{source.duration}_count", source.duration_where, within), window, up)
+        fast = _increase(_series(f"{source.duration}_bucket", source.duration_where, within, _le(source)), window, up)
+        found.append(Recording(name=requests(window), expression=_increase(inferences(platform), window, up)))
+        for one in source.errors:
+            failed = _increase(_series(one.name, one.where, within), window, up)
+            found.append(Recording(name=errors(window), expression=f"{failed}\nor\n0 * {requests(window)}"))
+        found.append(Recording(name=slow(window), expression=f"clamp_min(\n{every}\n-\n{fast}\n, 0)"))
     return found
 
 
+def inferences(platform: MonitoredPlatform) -> str:
+    """The counter of inference requests."""
+    (one,) = platform.source.requests
+    return _series(one.name, one.where, _namespaces(platform))
+
+
 def alerts(platform: MonitoredPlatform) -> Sequence[Alert]:
-    """The alert rules of a platform."""
-    return [*_of_pipelines(), *_of_models(), *_of_services(platform), *_of_canaries(platform), *_of_machines(platform)]
+    """The alert rules of a platform. Where the source counts no errors, there are none on errors."""
+    found = [*_of_pipelines(), *_of_models(), *_of_services(platform), *_of_canaries(platform), *_of_machines(platform)]
+    return found if platform.source.errors else [one for one in found if one.name not in ON_ERRORS]
 
 
 def _of_pipelines() -> list[Alert]:
@@ -209,8 +209,13 @@ def _of_models() -> list[Alert]:
 def _of_services(platform: MonitoredPlatform) -> list[Alert]:
     up = _up(platform)
     ready = f'max by (namespace, pod) ({POD_READY}{{condition="true"}}) == 1'
-    counted = f"{REQUESTS}{_braced(_namespaces(platform))}"
-    services = f"max by (model, {SERVICE}) ({PRODUCTION_SERVICE.name}{_braced(_namespaces(platform))})"
+    name, within = platform.source.requests[0].name, _namespaces(platform)
+    # The routes of probes are counted by MLServer, so that a pod that serves has its series; other sources begin with the first request.
+    from_the_start = platform.source is MLSERVER_REST
+    there = _series(name, within) if from_the_start else f"{up} == 1"
+    unread = f"max by ({SERVICE}, pod) ({up}) == 0 and on (namespace, pod) {ready}"
+    uncounted = f"max by ({SERVICE}, pod) ({up}) == 1 unless on (namespace, pod) group by (namespace, pod) ({there})"
+    services = f"max by (model, {SERVICE}) ({_series(PRODUCTION_SERVICE.name, within)})"
     return [
         Alert(
             name="InferenceErrors",
@@ -240,7 +245,7 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
         ),
         Alert(
             name="InferenceNoData",
-            expression=f"absent({up})\nor\n({services} unless on ({SERVICE}) group by ({SERVICE}) ({counted}))",
+            expression=f"absent({up})\nor\n({services} unless on ({SERVICE}) group by ({SERVICE}) ({there}))",
             pending="10m",
             severity="critical",
             summary="No metrics of inference requests"
@@ -251,21 +256,21 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
         ),
         Alert(
             name="MetricsPortWrong",
-            expression=f"(max by ({SERVICE}, pod) ({up}) == 0 and on (namespace, pod) {ready})\nor\n"
-            f"(max by ({SERVICE}, pod) ({up}) == 1 unless on (namespace, pod) group by (namespace, pod) ({counted}))",
+            expression=f"({unread})\nor\n({uncounted})" if from_the_start else unread,
             pending="10m",
             severity="warning",
             summary="Pod {{ $labels.namespace }}/{{ $labels.pod }} serves, but its metrics are not found",
-            description=f"Prometheus scrapes port {platform.metrics_port}, path {platform.metrics_path}, where nothing answers "
-            f"or what answers does not count requests ({REQUESTS}).",
+            description=f"Prometheus scrapes port {platform.metrics_port}, path {platform.metrics_path}, where nothing answers"
+            + (f" or what answers does not count requests ({name})." if from_the_start else "."),
             no_data="InferenceNoData",
         ),
     ]
 
 
 def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
-    up = f'max by ({ARM}) (up{{job="{PREDICTOR_JOB}",revision!=""{_namespaces(platform)}}}) == 1'
-    received = f"group by ({ARM}) ({REQUESTS}{{{INFERENCE}{_namespaces(platform)}}})"
+    pods = _series("up", f'job="{PREDICTOR_JOB}"', 'revision!=""', _namespaces(platform))
+    up = f"max by ({ARM}) ({pods}) == 1"
+    received = f"group by ({ARM}) ({inferences(platform)})"
     served = f"sum by ({SERVICE}) ({requests('1h')}) >= {LEAST_REQUESTS}"
     return [
         Alert(
@@ -307,13 +312,13 @@ def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
 def _of_machines(platform: MonitoredPlatform) -> list[Alert]:
     within = _namespaces(platform)
     by = "namespace, pod, container"
-    oom = f'reason="OOMKilled"{within}'
-    ended = f"{CONTAINER_TERMINATED}{{{oom}}}"
+    oom = 'reason="OOMKilled"'
+    ended = _series(CONTAINER_TERMINATED, oom, within)
     found = [
         Alert(
             name="ContainerOutOfMemory",
-            expression=f"(max by ({by}) (increase({CONTAINER_RESTARTS}{_braced(within)}[1d])) > 0\n"
-            f"and on ({by}) max by ({by}) (max_over_time({CONTAINER_LAST_TERMINATED}{{{oom}}}[1d])) == 1)\nor\n"
+            expression=f"(max by ({by}) (increase({_series(CONTAINER_RESTARTS, within)}[1d])) > 0\n"
+            f"and on ({by}) max by ({by}) (max_over_time({_series(CONTAINER_LAST_TERMINATED, oom, within)}[1d])) == 1)\nor\n"
             f"(max by ({by}) (max_over_time({ended}[1d])) == 1\n"
             f"unless on ({by}) max by ({by}) (last_over_time({ended}[1h] offset 1d)) == 1)",
             pending="0s",
@@ -400,13 +405,21 @@ def _in_any_window(expression: Callable[[str], str]) -> str:
 
 def _up(platform: MonitoredPlatform) -> str:
     """Whether the predictors' pods were scraped."""
-    return f'up{{job="{PREDICTOR_JOB}"{_namespaces(platform)}}}'
+    return _series("up", f'job="{PREDICTOR_JOB}"', _namespaces(platform))
 
 
 def _namespaces(platform: MonitoredPlatform) -> str:
-    """A matcher with a comma before it; empty for all namespaces."""
-    return f',namespace=~"{"|".join(platform.namespaces)}"' if platform.namespaces else ""
+    """A matcher; empty for all namespaces."""
+    return f'namespace=~"{"|".join(platform.namespaces)}"' if platform.namespaces else ""
 
 
-def _braced(matcher: str) -> str:
-    return f"{{{matcher.removeprefix(',')}}}" if matcher else ""
+def _le(source: RequestSource) -> str:
+    """A matcher of the bucket of SLOW_SECONDS. Prometheus 3 writes a whole bound with a decimal, and earlier ones as they find it."""
+    bound = SLOW_SECONDS / source.unit
+    return f'le=~"{bound:g}([.]0)?"' if bound.is_integer() else f'le="{bound:g}"'
+
+
+def _series(name: str, *matchers: str) -> str:
+    """A series with those matchers that are not empty."""
+    chosen = ",".join(filter(None, matchers))
+    return f"{name}{{{chosen}}}" if chosen else name
