@@ -134,7 +134,7 @@ def finish(
     report: OperationReport, *, output: str, file: Path | None, decision_file: Path | None, exit_zero: bool
 ) -> int:
     """Print and write the report; returns the exit code. Raises UsageError for a file that cannot be written."""
-    from trivet.render.operation_json import write
+    from trivet.operations.report_json import write
 
     text = write(report)
     click.echo(text if output == "json" else f"{report.decision}: {report.reason}\n", nl=False)

@@ -32,6 +32,9 @@ class Components:
     member of ``trivet.model.operation.Decision``, that of ``deploy`` the InferenceService as JSON. The output ``report`` of these three is
     the JSON of the whole report; it is empty after a dry run.
 
+    ``production_alias`` of ``gate``, ``deploy`` and ``judge`` is one alias of the registry's: that of the version that the candidate is
+    compared with, and that the other two move.
+
     ``mlflow`` is the tracking server's address, by default that of ``MLFLOW_TRACKING_URI`` in the environment of the step.
     """
 
@@ -113,6 +116,8 @@ def components(image: str) -> Components:
         min_replicas: int = 2,
         cpu_target: int = 70,
         service_account: str = "",
+        production_alias: str = "production",
+        canary_alias: str = "canary",
         dry_run: bool = False,
         mlflow: str = "",
     ) -> str:
@@ -131,6 +136,8 @@ def components(image: str) -> Components:
             min_replicas=min_replicas,
             cpu_target=cpu_target,
             service_account=service_account,
+            production_alias=production_alias,
+            canary_alias=canary_alias,
             dry_run=dry_run,
             report=report,
         )
@@ -141,6 +148,8 @@ def components(image: str) -> Components:
         prometheus: str,
         report: dsl.OutputPath(str),
         namespace: str = "default",
+        production_alias: str = "production",
+        canary_alias: str = "canary",
         interval: float = 60.0,
         patience: float = 600.0,
         mlflow: str = "",
@@ -153,6 +162,8 @@ def components(image: str) -> Components:
             prometheus=prometheus,
             mlflow=mlflow,
             namespace=namespace,
+            production_alias=production_alias,
+            canary_alias=canary_alias,
             interval=interval,
             patience=patience,
             report=report,

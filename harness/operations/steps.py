@@ -10,13 +10,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trivet.errors import UsageError
 from trivet.integration.tracking import TrackingApi
 from trivet.model.operation import OperationReport
+from trivet.operations.report_json import write
 from trivet.operations.training import TrainedVersion, train_and_register
 
 
@@ -76,6 +76,8 @@ def deploy(
     min_replicas: int,
     cpu_target: int,
     service_account: str,
+    production_alias: str,
+    canary_alias: str,
     dry_run: bool,
     report: str,
 ) -> str:
@@ -103,13 +105,23 @@ def deploy(
         Path(report).write_text("", encoding="utf-8")
         _say(json.dumps(document, indent=2))
     else:
-        done = apply_and_wait(document, cluster=connect(), tracking=tracking, registry=RegistryNames(), progress=_say)
+        registry = RegistryNames(production=production_alias, canary=canary_alias)
+        done = apply_and_wait(document, cluster=connect(), tracking=tracking, registry=registry, progress=_say)
         _finish(done, report)
     return json.dumps(document)
 
 
 def judge(
-    service: str, *, prometheus: str, mlflow: str, namespace: str, interval: float, patience: float, report: str
+    service: str,
+    *,
+    prometheus: str,
+    mlflow: str,
+    namespace: str,
+    production_alias: str,
+    canary_alias: str,
+    interval: float,
+    patience: float,
+    report: str,
 ) -> str:
     """Judge a canary and act, as ``trivet canary judge`` with MLflow does; returns the decision, and writes the file ``report``."""
     from trivet.integration.canary import CanaryLimits
@@ -123,9 +135,8 @@ def judge(
     settings = RunSettings(interval=interval, patience=patience)
     metrics = PrometheusMetrics(prometheus=Prometheus(prometheus), namespace=namespace, source_name="")
     tracking, cluster = _tracking(mlflow), connect()
-    actions = canary_actions(
-        service, namespace, cluster=cluster, tracking=tracking, registry=RegistryNames(), progress=_say
-    )
+    registry = RegistryNames(production=production_alias, canary=canary_alias)
+    actions = canary_actions(service, namespace, cluster=cluster, tracking=tracking, registry=registry, progress=_say)
     judged = run_canary(
         service,
         namespace,
@@ -151,24 +162,10 @@ def _tracking(server: str, *, artifact_root: str = "") -> TrackingApi:
 
 
 def _finish(report: OperationReport, file: str) -> str:
-    """Say the decision and return it, and write the report with the fields that the commands write (``trivet.render.operation_json``)."""
-    written = _finite(asdict(report))
-    head = {name: written.pop(name) for name in ("apiVersion", "kind")}
-    text = json.dumps({**head, "exitCode": report.exit_code, **written}, indent=2) + "\n"
-    Path(file).write_text(text, encoding="utf-8")
+    """Say the decision and return it, and write the report as the commands do."""
+    Path(file).write_text(write(report), encoding="utf-8")
     _say(f"{report.decision}: {report.reason}")
     return str(report.decision)
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with None for numbers that JSON does not have."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return value
 
 
 def _say(text: str) -> None:

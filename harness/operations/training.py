@@ -7,15 +7,16 @@ It needs MLflow's client and what the function needs, in the environment where i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from trivet.errors import PlatformError, UsageError, unknown
 from trivet.integration.requirements import OF_SKLEARN, pinned_requirements
 from trivet.integration.tracking import TrackingApi, quoted
+from trivet.operations.arguments import arguments_of
 
 PIPELINE_TAG = "pipeline"
 """The tag of a run with the name of the pipeline that trained."""
@@ -32,7 +33,8 @@ class TrainingResult:
     rows are the input example. ``flavor`` is the module of MLflow that logs the model, such as ``xgboost``. ``packages`` are what the model
     needs to be loaded, one's own among them, and are pinned as installed; those of scikit-learn by default.
 
-    Raises UsageError for another flavor without packages, and for the flavor pyfunc, which logs no model but a way to load one.
+    Raises UsageError for another flavor without packages, for the flavor pyfunc, which logs no model but a way to load one, for inputs
+    without rows, and for a metric that is no number.
     """
 
     model: Any
@@ -53,6 +55,19 @@ class TrainingResult:
                 f"a model of the flavor {self.flavor!r} needs packages, and none are named",
                 remedy=f"return TrainingResult(…, packages=['mlflow', {self.flavor!r}, …]) with all that loading it imports",
             )
+        try:
+            self.inputs[:_EXAMPLE_ROWS]
+        except (TypeError, KeyError, IndexError) as error:
+            raise UsageError(
+                f"the inputs of the TrainingResult have no first rows: they are {_kind(self.inputs)} ({error})",
+                remedy="pass the features as a DataFrame, an array or a list of rows",
+            ) from error
+        for name, value in self.metrics.items():
+            if not isinstance(name, str) or isinstance(value, str | bytes) or not _is_number(value):
+                raise UsageError(
+                    f"the metric {name!r} of the TrainingResult is {value!r}, {_kind(value)}",
+                    remedy="pass metrics as a name and one number each, such as {'f1': scores.mean()}",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +99,9 @@ def train_and_register(
     more. It is FAILED when the function or the recording raises. It is a run of its own, also where the environment has an MLFLOW_RUN_ID,
     as KFP's MLflow plugin sets it: that run is the pipeline's. The numbers among ``parameters`` are those of :func:`arguments_of`.
 
-    Raises UsageError, before a run is made, for a function that cannot be called so, and for a name that MLflow's registry or a
-    ``models:/`` URI does not take; after it, for a result that is not a TrainingResult.
+    Raises UsageError, before a run is made, for a function that cannot be called so, for a name that MLflow's registry or a ``models:/``
+    URI does not take, and without MLflow; PlatformError for an experiment that MLflow refuses. After the training, UsageError for a
+    result that is not a TrainingResult, and for a model whose library is not installed.
     """
     if not registered_name or {"/", ":", "@"}.intersection(registered_name):
         raise UsageError(
@@ -95,11 +111,9 @@ def train_and_register(
     train = training_function(function, parameters)
     given = arguments_of(train, parameters)
 
-    import mlflow
-    from mlflow.models import infer_signature
-
+    mlflow, infer_signature = _client()
     mlflow.set_tracking_uri(tracking.uri)
-    in_experiment = mlflow.set_experiment(experiment).experiment_id
+    in_experiment = _experiment(mlflow, experiment)
     run_id = mlflow.MlflowClient().create_run(in_experiment).info.run_id
     with mlflow.start_run(run_id=run_id):
         mlflow.log_params(given)
@@ -115,15 +129,17 @@ def train_and_register(
         mlflow.log_metrics(metrics)
         # The default of MLflow 3.14 and later is skops, which no released serving runtime reads.
         serialization = {"serialization_format": "cloudpickle"} if trained.flavor == _SKLEARN else {}
-        logged = _flavor(mlflow, trained.flavor).log_model(
-            trained.model,
-            "model",
-            signature=infer_signature(trained.inputs, trained.outputs),
-            input_example=trained.inputs[:_EXAMPLE_ROWS],
-            registered_model_name=registered_name,
-            pip_requirements=pinned_requirements(trained.packages or OF_SKLEARN),
-            **serialization,
-        )
+        requirements = pinned_requirements(trained.packages or OF_SKLEARN)
+        with _library_of(trained.flavor):
+            logged = _flavor(mlflow, trained.flavor).log_model(
+                trained.model,
+                "model",
+                signature=infer_signature(trained.inputs, trained.outputs),
+                input_example=trained.inputs[:_EXAMPLE_ROWS],
+                registered_model_name=registered_name,
+                pip_requirements=requirements,
+                **serialization,
+            )
     return TrainedVersion(
         model=f"models:/{registered_name}/{_version(tracking, registered_name, run_id)}",
         run_id=run_id,
@@ -161,44 +177,55 @@ def training_function(function: str, parameters: Mapping[str, Any]) -> TrainingF
     return found  # type: ignore[no-any-return]
 
 
-def arguments_of(function: Callable[..., Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """``parameters`` with the numbers that ``function`` asks for: KFP's local runner makes 20.0 of 20, and its backend 20 of 20.0.
+def _client() -> tuple[Any, Callable[..., Any]]:
+    """MLflow's client, and its function that infers a signature. Raises UsageError without them; mlflow-skinny alone lacks the second."""
+    try:
+        import mlflow
+        from mlflow.models import infer_signature
+    except ImportError as error:
+        raise UsageError(
+            f"MLflow cannot log a model in the environment of the step: {error}",
+            remedy="pip install mlflow there, rather than mlflow-skinny, in the version of the tracking server",
+        ) from error
+    return mlflow, infer_signature
 
-    What is annotated as ``float`` or ``float | None``, or has no annotation and a float as its default, is a float. Other whole numbers are
-    integers: also those of ``int | float``, of ``**parameters``, and within lists and mappings, so that 1.0 is 1 there.
-    """
-    return {
-        name: float(value) if _is_number(value) and _takes_a_float(function, name) else _whole(value)
-        for name, value in parameters.items()
-    }
+
+def _experiment(mlflow: Any, name: str) -> str:
+    """The id of the experiment, which is made if there is none. Raises UsageError for an empty name, and PlatformError where MLflow
+    refuses it, as it does one that was deleted."""
+    if not name.strip():
+        raise UsageError(f"{name!r} is no name of an experiment", remedy="name the experiment of the training's runs")
+    try:
+        return str(mlflow.set_experiment(name).experiment_id)
+    except mlflow.exceptions.MlflowException as error:
+        raise PlatformError(
+            f"MLflow takes no runs in the experiment {name!r}: {error}",
+            remedy="name another experiment, or restore this one if it was deleted",
+        ) from error
+
+
+@contextmanager
+def _library_of(flavor: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"logging a model of the flavor {flavor!r} needs {error.name}, which is not installed",
+            remedy="install it in the environment of the step, and name it in the packages of the TrainingResult",
+        ) from error
+
+
+def _kind(value: Any) -> str:
+    return f"of the type {type(value).__qualname__}"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _takes_a_float(function: Callable[..., Any], name: str) -> bool:
-    """Whether a parameter is annotated so, as ``float | None`` too, and not ``int | float``; without an annotation, its default says it."""
+    """Whether it is one number, also as NumPy and others have it."""
     try:
-        hint = get_type_hints(function).get(name)
-    except (NameError, TypeError, AttributeError):  # names that are imported for type checkers only
-        hint = None
-    if hint is not None:
-        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        return float in kinds and int not in kinds
-    given = inspect.signature(function).parameters.get(name)
-    return given is not None and isinstance(given.default, float)
-
-
-def _whole(value: Any) -> Any:
-    """``value`` with integers for whole numbers."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: _whole(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return value
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _flavor(mlflow: Any, name: str) -> Any:

@@ -1,19 +1,14 @@
-"""The JSON of commands that deploy, gate and judge: a versioned API object, and its JSON Schema."""
+"""The JSON Schema of the reports of commands that deploy, gate and judge, which ``trivet.operations.report_json`` writes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from trivet.model.operation import KIND, OperationReport
-from trivet.render.report_json import fields_of, json_text, schema_of
+from trivet.render.report_json import schema_of
 
 SCHEMA_FILE = "operation-report.schema.json"
 """The published schema, in the folder of this module; :func:`schema` generates it."""
-
-
-def write(report: OperationReport) -> str:
-    """The report as indented JSON, with the computed field ``exitCode`` first."""
-    return json_text(fields_of(report), {"exitCode": report.exit_code})
 
 
 def schema() -> dict[str, Any]:

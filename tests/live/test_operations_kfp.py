@@ -49,6 +49,26 @@ from kfp import compiler
 import training_pipeline
 
 compiler.Compiler().compile(training_pipeline.pipeline, sys.argv[1])
+compiler.Compiler().compile(training_pipeline.canary, sys.argv[2])
+"""
+
+REGISTER = """
+import json, sys
+
+import acme_training
+from trivet.errors import TrivetError
+from trivet.integration import TrackingApi
+from trivet.operations.training import train_and_register
+
+answers = {}
+for name, case in json.loads(sys.argv[2]).items():
+    asked = {"function": f"acme_training:{name}", "dataset": "", "registered_name": name, "experiment": "acme", "parameters": {}}
+    try:
+        train_and_register(**{**asked, **case}, tracking=TrackingApi(sys.argv[1]))
+        answers[name] = "registered"
+    except Exception as error:
+        answers[name] = f"{type(error).__name__}: {error}"
+print(json.dumps(answers))
 """
 
 
@@ -78,25 +98,28 @@ def in_sdk(stack: Stack, folder: Path, program: str, *arguments: str, **environm
 
 
 @pytest.fixture(scope="module", params=[name for name in shipped_stacks() if load_stack(name).platform])
-def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The name of a stack, and the pipeline as its SDK compiles it."""
+def compiled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Path]]:
+    """The name of a stack, and the pipelines of the sample as its SDK compiles them: of training, and of a canary that is judged."""
     folder = tmp_path_factory.mktemp("compiled")
-    in_sdk(load_stack(request.param), folder, COMPILE, str(folder / "pipeline.yaml"))
-    return request.param, folder / "pipeline.yaml"
+    files = [folder / "pipeline.yaml", folder / "canary.yaml"]
+    in_sdk(load_stack(request.param), folder, COMPILE, *map(str, files))
+    return request.param, files
 
 
-def test_each_sdk_compiles_them_and_lint_has_no_objection(compiled: tuple[str, Path]) -> None:
-    stack, file = compiled
-    done = CliRunner().invoke(main, ["lint", "--stack", stack, str(file)], catch_exceptions=False)
+def test_each_sdk_compiles_them_and_lint_has_no_objection(compiled: tuple[str, list[Path]]) -> None:
+    stack, files = compiled
+    done = CliRunner().invoke(main, ["lint", "--stack", stack, *map(str, files)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
 
 
-def test_a_step_runs_in_the_image_installs_nothing_and_imports_trivet_there(compiled: tuple[str, Path]) -> None:
-    _, file = compiled
-    spec: dict[str, Any] = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+@pytest.mark.parametrize(("index", "steps"), [(0, ("train", "gate", "deploy")), (1, ("deploy", "judge"))])
+def test_a_step_runs_in_the_image_installs_nothing_and_imports_trivet_there(
+    compiled: tuple[str, list[Path]], index: int, steps: tuple[str, ...]
+) -> None:
+    spec = _spec(compiled[1][index])
     containers = {name: one["container"] for name, one in spec["deploymentSpec"]["executors"].items()}
-    assert set(containers) == {"exec-prepare", "exec-trivet-train", "exec-trivet-gate", "exec-trivet-deploy"}
-    for name in ("train", "gate", "deploy"):
+    assert set(containers) - {"exec-prepare"} == {f"exec-trivet-{name}" for name in steps}
+    for name in steps:
         container = containers[f"exec-trivet-{name}"]
         words = "\n".join([*container["command"], *container["args"]])
         assert container["image"] == IMAGE
@@ -104,12 +127,28 @@ def test_a_step_runs_in_the_image_installs_nothing_and_imports_trivet_there(comp
         assert "pip install" not in words
         assert "trivet.operations.steps" in words
     tasks = [task for one in _dags(spec) for name, task in one.items() if name.startswith("trivet-")]
-    assert [task["cachingOptions"] for task in tasks] == [{}] * 3
-    outputs = {name: one.get("outputDefinitions", {}) for name, one in spec["components"].items()}
+    assert [task["cachingOptions"] for task in tasks] == [{}] * len(steps)
+
+
+def test_the_components_have_the_outputs_and_aliases_that_are_documented(compiled: tuple[str, list[Path]]) -> None:
+    training, canary = map(_spec, compiled[1])
+    components = {**training["components"], **canary["components"]}
+    outputs = {name: one.get("outputDefinitions", {}) for name, one in components.items()}
     assert set(outputs["comp-trivet-train"]["parameters"]) == {"model", "run_id"}
     assert set(outputs["comp-trivet-train"]["artifacts"]) == {"trained_model", "metrics"}
-    assert set(outputs["comp-trivet-gate"]["parameters"]) == {"Output", "report"}
-    assert set(outputs["comp-trivet-deploy"]["parameters"]) == {"Output", "report"}
+    for name in ("gate", "deploy", "judge"):
+        assert set(outputs[f"comp-trivet-{name}"]["parameters"]) == {"Output", "report"}
+        asked = components[f"comp-trivet-{name}"]["inputDefinitions"]["parameters"]
+        assert asked["production_alias"]["defaultValue"] == "production"
+    for task in ("trivet-deploy", "trivet-judge"):
+        given = canary["root"]["dag"]["tasks"][task]["inputs"]["parameters"]
+        assert given["production_alias"]["runtimeValue"]["constant"] == "champion"
+        assert given["canary_alias"]["runtimeValue"]["constant"] == "challenger"
+
+
+def _spec(file: Path) -> dict[str, Any]:
+    spec: dict[str, Any] = next(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    return spec
 
 
 def _dags(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -157,9 +196,15 @@ class Platform:
         (version,) = self.tracking.search_model_versions(f"name = '{name}'")
         return version
 
-    def runs(self) -> set[str]:
-        """The runs of the pipelines' experiment."""
-        return {one["info"]["run_id"] for one in self.tracking.search_runs(self.experiment)}
+    def runs(self) -> dict[str, str]:
+        """The runs of the pipelines' experiment, each with its status."""
+        return {one["info"]["run_id"]: one["info"]["status"] for one in self.tracking.search_runs(self.experiment)}
+
+    def register(self, **cases: Mapping[str, Any]) -> dict[str, str]:
+        """What comes of training by functions of acme_training, each with the arguments of its own, and of registering what they return."""
+        log = in_sdk(self.stack, self.folder, REGISTER, self.tracking.uri, json.dumps(cases))
+        answers: dict[str, str] = json.loads(log.splitlines()[-1])
+        return answers
 
     def post(self, endpoint: str, **body: Any) -> Any:
         """What MLflow makes."""
@@ -233,9 +278,37 @@ def test_a_metric_that_is_no_number_reaches_the_gate_which_fails(platform: Platf
     assert recorded["data"]["params"] == [{"key": "learning_rate", "value": "1.0"}]
 
 
-def test_the_run_of_the_environment_is_left_to_whom_it_belongs(platform: Platform) -> None:
-    theirs = platform.post("runs/create", experiment_id=platform.experiment)["run"]["info"]["run_id"]
-    run = platform.run("own", environment={"MLFLOW_RUN_ID": theirs})
+def test_a_training_that_fails_or_cannot_be_recorded_has_a_failed_run(platform: Platform) -> None:
+    before = platform.runs()
+    answers = platform.register(train_raises={}, train_by_hand={}, train_without_library={})
+    assert answers["train_raises"] == "ValueError: no rows are left"
+    assert "acme_training:train_by_hand returned dict" in answers["train_by_hand"]
+    assert answers["train_without_library"].startswith(
+        "UsageError: logging a model of the flavor 'xgboost' needs xgboost, which is not installed"
+    )
+    new = {run: status for run, status in platform.runs().items() if run not in before}
+    assert list(new.values()) == ["FAILED"] * 3
+    assert not platform.tracking.search_model_versions("name = 'train_without_library'")
+
+
+def test_an_experiment_that_takes_no_runs_is_refused_before_the_training(platform: Platform) -> None:
+    deleted = platform.post("experiments/create", name="deleted")["experiment_id"]
+    platform.post("experiments/delete", experiment_id=deleted)
+    before = platform.runs()
+    answers = platform.register(train={"experiment": " "}, train_raises={"experiment": "deleted"})
+    assert answers["train"].startswith("UsageError: ' ' is no name of an experiment")
+    assert answers["train_raises"].startswith("PlatformError: MLflow takes no runs in the experiment 'deleted': ")
+    assert "restore this one if it was deleted" in answers["train_raises"]
+    assert platform.runs() == before
+
+
+@pytest.mark.parametrize("experiment", ["acme", "of the plugin"])
+def test_the_run_of_the_environment_is_left_to_whom_it_belongs(platform: Platform, experiment: str) -> None:
+    identifier = platform.experiment
+    if experiment != "acme":
+        identifier = platform.post("experiments/create", name=experiment)["experiment_id"]
+    theirs = platform.post("runs/create", experiment_id=identifier)["run"]["info"]["run_id"]
+    run = platform.run(f"own-{identifier}", environment={"MLFLOW_RUN_ID": theirs})
     assert run.succeeded, run.log[-3000:]
     assert run.outputs["trivet-train"]["run_id"] != theirs
     assert platform.tracking.get_run(theirs)["info"]["status"] == "RUNNING"

@@ -1,7 +1,8 @@
-"""A platform's training function, as docs/operations.md shows it, and one whose metric is undefined."""
+"""A platform's training function, as docs/operations.md shows it, and others from which no sound version comes."""
 # mypy: disable-error-code="import-not-found, import-untyped, no-any-unimported"
 
 from dataclasses import replace
+from typing import Any
 
 from trivet.operations.training import TrainingResult
 
@@ -26,3 +27,18 @@ def train(dataset: str, n_estimators: int = 20, learning_rate: float = 0.2) -> T
 
 def train_undefined(dataset: str, learning_rate: float = 0.2) -> TrainingResult:
     return replace(train(dataset, learning_rate=learning_rate), metrics={"f1_weighted_mean": float("nan")})
+
+
+def train_raises(dataset: str) -> TrainingResult:
+    raise ValueError("no rows are left")
+
+
+def train_by_hand(dataset: str) -> dict[str, Any]:
+    return {"model": None, "metrics": {}}
+
+
+def train_without_library(dataset: str) -> TrainingResult:
+    """A model of a library that is not installed."""
+    return TrainingResult(
+        model=object(), inputs=[[1.0]], outputs=[0], metrics={}, flavor="xgboost", packages=["mlflow"]
+    )

@@ -33,6 +33,22 @@ def deployment(model: str):  # type: ignore[no-untyped-def]
     steps.deploy(model=model, service="acme", namespace="ml", pipeline="acme-training", dry_run=True)
 
 
+@dsl.pipeline(name="acme-canary")
+def canary(model: str):  # type: ignore[no-untyped-def]
+    """A deployment that the judge decides on, with aliases of the registry's own."""
+    deployed = steps.deploy(
+        model=model, service="acme", namespace="ml", production_alias="champion", canary_alias="challenger"
+    )
+    judged = steps.judge(
+        service="acme",
+        namespace="ml",
+        prometheus="http://prometheus.monitoring:9090",
+        production_alias="champion",
+        canary_alias="challenger",
+    )
+    judged.after(deployed)
+
+
 @dsl.pipeline(name="acme-training")
 def pipeline(registered_name: str, parameters: dict = {}, minimum: float = 0.8, function: str = "acme_training:train"):  # type: ignore[no-untyped-def, type-arg]  # noqa: B006
     prepared = prepare()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 import jsonschema
 import pytest
@@ -18,9 +21,13 @@ from trivet.integration import kubernetes_api
 from trivet.integration.inference_service import MODEL_VERSION
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES
 from trivet.model.operation import Decision, OperationReport
-from trivet.operations import canary_metrics, deploying, steps
-from trivet.operations.training import TrainingResult, arguments_of, train_and_register, training_function
+from trivet.operations import canary_metrics, deploying, report_json, steps
+from trivet.operations.arguments import arguments_of
+from trivet.operations.training import TrainingResult, train_and_register, training_function
 from trivet.render import operation_json
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 NOT_A_FUNCTION = 3
 
@@ -29,10 +36,50 @@ def train(dataset: str, depth: int = 3) -> None:
     """A training function's signature."""
 
 
-def forest(
-    dataset: str, features: float = 1.0, *, rate: float | None = None, either: int | float = 2, **more: Any
+def asks(
+    dataset: str,
+    whole: int,
+    part: float,
+    maybe: int | None = None,
+    rate: Optional[float] = None,  # noqa: UP045
+    either: int | float = 2,
+    union: Union[int, float, None] = None,  # noqa: UP007
+    free: Any = None,
+    number: Decimal = 1,  # type: ignore[assignment]
+    exact: Decimal | None = None,
+    sizes: list[int] | None = None,
+    shares: list[float] = [],  # noqa: B006
+    pair: tuple[int, float] = (1, 1.0),
+    layers: tuple[int, ...] = (),
+    weights: dict[str, float] = {},  # noqa: B006
+    nested: dict[str, list[int]] = {},  # noqa: B006
+    full: bool = False,
+    **more: Any,
 ) -> None:
-    """Parameters of scikit-learn's, where 1.0 is all and 1 is one."""
+    """Parameters whose kind the signature says, and others."""
+
+
+def unannotated(dataset, depth=3, rate=0.5, verbose=False, sizes=(10,), seed=None, **more):  # type: ignore[no-untyped-def]
+    """Parameters whose kind is that of their default."""
+
+
+def forest(dataset: str, **parameters: float) -> None:
+    """Parameters of one kind."""
+
+
+class Trainer:
+    """A training function that is an object."""
+
+    def __call__(self, dataset: str, depth: int = 3, rate: float = 0.5) -> None:
+        """Train."""
+
+
+def logged(function: Callable[..., None]) -> Callable[..., None]:
+    @wraps(function)
+    def called(*arguments: Any, **named: Any) -> None:
+        function(*arguments, **named)
+
+    return called
 
 
 class Registry(RegisteredVersions):
@@ -65,7 +112,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> StoredObjects:
     return found
 
 
-def deploy(version: int, report: Path, *, dry_run: bool = False) -> dict[str, Any]:
+def deploy(
+    version: int, report: Path, *, dry_run: bool = False, production: str = "production", canary: str = "canary"
+) -> dict[str, Any]:
     written = steps.deploy(
         f"models:/rec/{version}",
         "rec",
@@ -78,6 +127,8 @@ def deploy(version: int, report: Path, *, dry_run: bool = False) -> dict[str, An
         min_replicas=1,
         cpu_target=0,
         service_account="",
+        production_alias=production,
+        canary_alias=canary,
         dry_run=dry_run,
         report=str(report),
     )
@@ -91,6 +142,17 @@ def gate(model: str, report: Path) -> str:
     )
 
 
+def register(registered_name: str = "rec", parameters: dict[str, Any] | None = None) -> None:
+    train_and_register(
+        f"{__name__}:train",
+        "d",
+        tracking=RegisteredVersions(1),
+        experiment="e",
+        registered_name=registered_name,
+        parameters=parameters or {},
+    )
+
+
 def read(file: Path) -> dict[str, Any]:
     """A report, which must be as its schema says."""
     report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
@@ -99,12 +161,20 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def test_a_report_has_what_the_commands_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = OperationReport(
-        command="trivet gate", decision=Decision.FAILED, reason="ü", evidence={"f1": float("nan"), "traffic": {"a": 20}}
-    )
+    evidence = {"f1": float("nan"), "gaps": (1.5, float("inf")), "traffic": {"a": 20}}
+    report = OperationReport(command="trivet gate", decision=Decision.FAILED, reason="ü", evidence=evidence)
     assert steps._finish(report, str(tmp_path / "report")) == "FAILED"
-    assert read(tmp_path / "report") == json.loads(operation_json.write(report))
+    assert (tmp_path / "report").read_text(encoding="utf-8") == report_json.write(report)
+    written = read(tmp_path / "report")
+    assert list(written)[:5] == ["apiVersion", "kind", "exitCode", "command", "decision"]
+    assert (written["exitCode"], written["reason"]) == (1, "ü")
+    assert written["evidence"] == {"f1": None, "gaps": [1.5, None], "traffic": {"a": 20}}
     assert capsys.readouterr().out == "FAILED: ü\n"
+
+
+def test_a_report_with_text_that_is_no_utf8_can_be_written() -> None:
+    report = OperationReport(command="trivet gate", decision=Decision.FAILED, reason="b\udcff")
+    assert json.loads(report_json.write(report).encode())["reason"] == "b?"
 
 
 @pytest.mark.parametrize(("version", "decision"), [("1", "PASSED"), ("2", "FAILED")])
@@ -132,12 +202,40 @@ def test_a_deployment_is_applied_and_then_judged(
         prometheus="http://127.0.0.1:9",
         mlflow="",
         namespace="ml",
+        production_alias="production",
+        canary_alias="canary",
         interval=60.0,
         patience=600.0,
         report=str(tmp_path / "judged"),
     )
     assert (decision, read(tmp_path / "judged")["acted"]) == ("ROLL_BACK", True)
     assert registry.aliases["production"] == "1"
+
+
+def test_the_aliases_of_a_deployment_and_of_its_judge_have_the_names_that_are_given(
+    registry: Registry, cluster: StoredObjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.aliases.clear()
+    for version in (1, 2):
+        deploy(version, tmp_path / "report", production="champion", canary="challenger")
+    assert registry.aliases == {"champion": "1", "challenger": "2"}
+
+    hours = iter(range(1000))
+    metrics = ScriptedMetrics(lambda: 1_800_000_000.0 + 3600 * next(hours), errors=0)
+    monkeypatch.setattr(canary_metrics, "PrometheusMetrics", lambda **settings: metrics)
+    decision = steps.judge(
+        "rec",
+        prometheus="http://127.0.0.1:9",
+        mlflow="",
+        namespace="ml",
+        production_alias="champion",
+        canary_alias="challenger",
+        interval=60.0,
+        patience=600.0,
+        report=str(tmp_path / "judged"),
+    )
+    assert decision == "PROMOTE"
+    assert registry.aliases == {"champion": "2"}
 
 
 def test_a_dry_run_is_the_service_alone(registry: Registry, cluster: StoredObjects, tmp_path: Path) -> None:
@@ -196,26 +294,84 @@ def test_a_function_that_takes_the_parameters_is_found() -> None:
     assert found is train
 
 
-def test_numbers_are_of_the_kind_that_the_function_asks_for() -> None:
-    given = arguments_of(
-        forest, {"features": 1, "rate": 2, "either": 3.0, "depths": [1.0, {"a": 2.0, "b": 0.5}], "full": True}
-    )
-    assert repr(given) == repr(
-        {"features": 1.0, "rate": 2.0, "either": 3, "depths": [1, {"a": 2, "b": 0.5}], "full": True}
-    )
+@pytest.mark.parametrize(
+    ("function", "name", "passed", "given"),
+    [
+        (asks, "whole", 20.0, 20),
+        (asks, "whole", 20, 20),
+        (asks, "whole", "20", "20"),
+        (asks, "part", 1, 1.0),
+        (asks, "maybe", 20.0, 20),
+        (asks, "maybe", None, None),
+        (asks, "rate", 2, 2.0),
+        (asks, "either", 1.0, 1.0),
+        (asks, "either", 1, 1),
+        (asks, "union", 1.0, 1.0),
+        (asks, "free", 1.0, 1.0),
+        (asks, "number", 1.0, 1),
+        (asks, "exact", 1.0, 1.0),
+        (asks, "sizes", [100.0, 50], [100, 50]),
+        (asks, "shares", [1, 0.5], [1.0, 0.5]),
+        (asks, "pair", [1.0, 1], [1, 1.0]),
+        (asks, "pair", [1.0], [1.0]),
+        (asks, "layers", [1.0, 2.0], [1, 2]),
+        (asks, "weights", {"a": 1, "b": None}, {"a": 1.0, "b": None}),
+        (asks, "nested", {"a": [1.0]}, {"a": [1]}),
+        (asks, "full", True, True),
+        (asks, "depth", 1.0, 1.0),
+        (asks, "depths", [1.0, {"a": 2.0}], [1.0, {"a": 2.0}]),
+        (unannotated, "depth", 4.0, 4),
+        (unannotated, "rate", 1, 1.0),
+        (unannotated, "verbose", 1.0, 1.0),
+        (unannotated, "sizes", [1.0], [1.0]),
+        (unannotated, "seed", 1.0, 1.0),
+        (unannotated, "features", 1.0, 1.0),
+        (forest, "rate", 1, 1.0),
+        (Trainer(), "depth", 4.0, 4),
+        (Trainer(), "rate", 1, 1.0),
+        (partial(asks, part=0.5), "whole", 4.0, 4),
+        (logged(asks), "whole", 4.0, 4),
+        (logged(asks), "exact", 1.0, 1.0),
+    ],
+)
+def test_a_number_becomes_what_the_signature_says_and_is_otherwise_what_kfp_passes(
+    function: Callable[..., None], name: str, passed: Any, given: Any
+) -> None:
+    assert repr(arguments_of(function, {name: passed})) == repr({name: given})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("whole", 2.5, "the parameter whole is 2.5, and the training function takes an int"),
+        ("whole", float("inf"), "the parameter whole is inf, "),
+        ("maybe", 2.5, "the parameter maybe is 2.5, "),
+        ("sizes", [1, 2.5], "the parameter sizes[1] is 2.5, "),
+        ("nested", {"a": [0.5]}, "the parameter nested['a'][0] is 0.5, "),
+    ],
+)
+def test_a_part_of_a_number_is_no_int(name: str, value: Any, said: str) -> None:
+    with pytest.raises(UsageError) as failure:
+        arguments_of(asks, {name: value})
+    assert failure.value.message.startswith(said)
+    assert failure.value.remedy == "pass a whole number, or annotate it as a float in the function"
+
+
+def test_a_training_is_refused_before_it_starts_without_mlflow() -> None:
+    with pytest.raises(UsageError, match=r"MLflow cannot log a model .*: No module named 'mlflow'") as failure:
+        register()
+    assert "pip install mlflow" in failure.value.remedy
+
+
+def test_a_number_of_another_kind_is_refused_before_the_training() -> None:
+    with pytest.raises(UsageError, match=r"the parameter depth is 2\.5, and the training function takes an int"):
+        register(parameters={"depth": 2.5})
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "rec@1"])
 def test_a_name_that_no_uri_can_have_is_refused_before_the_training(name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a registered model"):
-        train_and_register(
-            f"{__name__}:train",
-            "d",
-            tracking=RegisteredVersions(1),
-            experiment="e",
-            registered_name=name,
-            parameters={},
-        )
+        register(registered_name=name)
 
 
 @pytest.mark.parametrize(
@@ -227,3 +383,27 @@ def test_a_result_that_could_not_be_loaded_is_refused_where_it_is_made(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         TrainingResult(model=0, inputs=[], outputs=[], metrics={}, flavor=flavor, packages=packages)
+
+
+SOUND = TrainingResult(model=0, inputs=[[1.0]], outputs=[0], metrics={"f1": 1})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kind"), [({"age": [1]}, "dict"), ({1.0}, "set"), (iter([1]), "list_iterator"), (None, "NoneType")]
+)
+def test_inputs_without_rows_are_refused_where_the_result_is_made(inputs: Any, kind: str) -> None:
+    with pytest.raises(UsageError, match=f"the inputs .* have no first rows: they are of the type {kind}"):
+        replace(SOUND, inputs=inputs)
+
+
+@pytest.mark.parametrize("value", ["0.9", None, [0.9, 0.8], 1j])
+def test_a_metric_that_is_no_number_is_refused_where_the_result_is_made(value: Any) -> None:
+    with pytest.raises(UsageError) as failure:
+        replace(SOUND, metrics={"accuracy": 1.0, "f1": value})
+    kind = type(value).__name__
+    assert failure.value.message == f"the metric 'f1' of the TrainingResult is {value!r}, of the type {kind}"
+
+
+def test_a_metric_without_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="the metric 1 of the TrainingResult"):
+        replace(SOUND, metrics={1: 0.9})  # type: ignore[dict-item]
