@@ -196,9 +196,7 @@ def input_example_satisfies_the_signature(
     signature = _signature(model_directory)
     rows = example_rows(model_directory)
     if not rows:
-        yield failed(
-            "the model was saved without an input example", location=model_directory.at("saved_input_example_info")
-        )
+        yield not_applicable(_no_rows(model_directory), location=model_directory.at("saved_input_example_info"))
         return
     for problem in check_rows(signature, rows):
         yield failed(f"the input example deviates: {problem}", location=model_directory.at("saved_input_example_info"))
@@ -223,16 +221,17 @@ def input_example_satisfies_the_signature(
 )
 def runtime_reads_the_signature(runtime: RuntimeClient, model_directory: ModelDirectory) -> Iterator[Finding]:
     reader = runtime.call("versions")["mlflow"]
-    answer = runtime.call("try_read_signature", directory=str(model_directory.path))
+    answer = runtime.call("try_read_signature", directory=str(model_directory.path.absolute()))
     if answer["error"]:
         yield failed(f"the runtime's MLflow {reader} cannot read the signature: {answer['type']}: {answer['error']}")
         return
-    read = [column.get("name") for column in answer["signature"]["inputs"]]
-    written = [column.name for column in _signature(model_directory).columns]
+    read = [one.get("name") or "" for one in answer["signature"]["inputs"] or ()]
+    written = [one.name for one in _signature(model_directory).inputs]
     if read != written:
         yield failed(f"the runtime's MLflow {reader} reads the inputs {read}, but the trainer wrote {written}")
     else:
-        yield passed(f"the runtime's MLflow {reader} reads the inputs {', '.join(written)}")
+        names = ", ".join(name or f"{position} (without a name)" for position, name in enumerate(written))
+        yield passed(f"the runtime's MLflow {reader} reads the inputs {names}")
 
 
 # -- what MLflow itself enforces ---------------------------------------------------------------------------------------
@@ -449,8 +448,15 @@ def _signature(model_directory: ModelDirectory) -> Signature:
 def _example(model_directory: ModelDirectory) -> list[dict[str, Any]]:
     rows = example_rows(model_directory)[:2]
     if not rows:
-        raise CannotTell("the model was saved without an input example to build requests from")
+        raise CannotTell(f"{_no_rows(model_directory)}, from which requests are made")
     return rows
+
+
+def _no_rows(model_directory: ModelDirectory) -> str:
+    info = model_directory.mlmodel.get("saved_input_example_info")
+    if not info:
+        return "the model was saved without an input example"
+    return f"the model's input example is of the type {info.get('type')!r} and no data frame with rows"
 
 
 def _column(signature: Signature, *types: str) -> str:

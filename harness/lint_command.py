@@ -67,7 +67,7 @@ P = ParamSpec("P")
     "--format",
     "output",
     default="text",
-    help="Print text (default), or nothing but this format: json, junit, sarif, github or html.",
+    help="Print text (default), or nothing but this format: json, junit, sarif, github, html or markdown.",
 )
 @click.option(
     "--baseline",

@@ -112,14 +112,15 @@ class ResultsStore:
         head = {"apiVersion": RESULTS_VERSION, "kind": RESULTS_STORE}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / STORE_FILE).exists() and not any(folder.iterdir()):
+            # Another writer may start at this moment, or may have been killed in it: its unfinished file is no content.
+            if all(file.name.endswith(_UNFINISHED) for file in folder.iterdir()):
                 _write(folder / STORE_FILE, head)
-            elif not (folder / STORE_FILE).exists():
+            if not (folder / STORE_FILE).exists():
                 raise UsageError(
                     f"{folder} is not a results store: it has no {STORE_FILE}",
                     remedy="give a new or empty folder, or the folder of a store",
                 )
-            self._check_version(_read(folder / STORE_FILE))
+            self._check_version(_read_head(folder / STORE_FILE))
             self._remove_abandoned()
         except OSError as error:
             raise UsageError(
@@ -282,6 +283,15 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "kind" not in found:
         raise _damaged(file, "it is no object with a kind")
     return found
+
+
+def _read_head(file: Path) -> dict[str, Any]:
+    try:
+        return _read(file)
+    except UsageError as error:
+        raise UsageError(
+            error.message, remedy="restore this file from version control, or give a new folder as the store"
+        ) from error
 
 
 def _damaged(file: Path, reason: str) -> UsageError:

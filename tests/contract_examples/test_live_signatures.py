@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from contract_examples.live import Instead, findings, handed_over, model_in, served_model
-from contract_examples.registry import failing, inconclusive, passing
+from contract_examples.registry import failing, inconclusive, not_applicable, passing
 
 from trivet.errors import PlatformError
 from trivet.integration import check_rows, read_signature
@@ -127,7 +127,7 @@ def test_a_version_with_the_signature_of_the_one_before(session: LocalSession) -
 # input_example_satisfies_the_signature
 
 
-@failing("signatures.input_example_satisfies_the_signature", because="saved without an input example")
+@not_applicable("signatures.input_example_satisfies_the_signature", because="saved without an input example")
 def test_a_model_without_example(session: LocalSession) -> list[Finding]:
     logged = session.client("trainer").log_model(
         estimator="logistic-regression", input_example=False, register_as="example-no-example"
@@ -147,6 +147,14 @@ def with_example(session: LocalSession, scratch: Path, column: str, value: Any) 
     file.unlink()
     file.write_text(json.dumps(example))
     return model_in(directory)
+
+
+@not_applicable("signatures.input_example_satisfies_the_signature", because="is of the type 'ndarray'")
+def test_an_example_that_is_an_array(session: LocalSession) -> list[Finding]:
+    served = served_model(session)
+    array = {"artifact_path": "input_example.json", "type": "ndarray", "format": "tf-serving"}
+    model = replace(served, mlmodel={**served.mlmodel, "saved_input_example_info": array})
+    return findings(session, "signatures.input_example_satisfies_the_signature", model_directory=model)
 
 
 @failing("signatures.input_example_satisfies_the_signature", because="the model rejects its own input example")
@@ -171,13 +179,9 @@ def test_the_example_of_the_handover(session: LocalSession) -> list[Finding]:
 
 @failing("signatures.runtime_reads_the_signature", because="the runtime's MLflow 2.10.2 cannot read the signature")
 def test_a_type_that_only_a_later_mlflow_knows(session: LocalSession, tmp_path: Path) -> list[Finding]:
-    directory = copied(session, tmp_path)
-    written = yaml.safe_load((directory / "MLmodel").read_text())
     prices = {"type": "map", "values": {"type": "double"}, "name": "prices", "required": True}
-    written["signature"]["inputs"] = json.dumps([*json.loads(written["signature"]["inputs"]), prices])
-    (directory / "MLmodel").unlink()
-    (directory / "MLmodel").write_text(yaml.safe_dump(written))
-    return findings(session, "signatures.runtime_reads_the_signature", model_directory=model_in(directory))
+    model = with_inputs(session, tmp_path, *inputs(session), prices)
+    return findings(session, "signatures.runtime_reads_the_signature", model_directory=model)
 
 
 @failing("signatures.runtime_reads_the_signature", because="the trainer wrote")
@@ -191,6 +195,29 @@ def test_a_runtime_that_reads_less_than_was_written(session: LocalSession) -> li
         return answer
 
     return findings(session, "signatures.runtime_reads_the_signature", runtime=Instead(runtime, call=call))
+
+
+def with_inputs(session: LocalSession, scratch: Path, *inputs: Mapping[str, Any]) -> ModelDirectory:
+    """The session's model with other inputs in its signature."""
+    directory = copied(session, scratch)
+    written = yaml.safe_load((directory / "MLmodel").read_text())
+    written["signature"]["inputs"] = json.dumps(inputs)
+    (directory / "MLmodel").unlink()
+    (directory / "MLmodel").write_text(yaml.safe_dump(written))
+    return model_in(directory)
+
+
+@passing("signatures.runtime_reads_the_signature")
+def test_an_array_without_a_name(session: LocalSession, tmp_path: Path) -> list[Finding]:
+    array = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 5]}}
+    model = with_inputs(session, tmp_path, array)
+    return findings(session, "signatures.runtime_reads_the_signature", model_directory=model)
+
+
+@passing("signatures.runtime_reads_the_signature")
+def test_columns_without_names(session: LocalSession, tmp_path: Path) -> list[Finding]:
+    model = with_inputs(session, tmp_path, *[{"type": "double", "required": True}] * 2)
+    return findings(session, "signatures.runtime_reads_the_signature", model_directory=model)
 
 
 @passing("signatures.runtime_reads_the_signature")

@@ -109,6 +109,16 @@ def test_a_model_that_fits_answers_as_in_its_own_environment(saved: tuple[Path, 
     assert report.documents["model/model.lock"].count("--hash=") > 50
 
 
+def test_a_model_that_is_named_by_a_relative_path_is_found_by_every_process(
+    saved: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(saved[0])
+    reads = "signatures.runtime_reads_the_signature"
+    code, report = check("linear", tmp_path, "--stack", "2024.11-fixed", "--contract", COMPARED, "--contract", reads)
+    assert code == 0
+    assert outcomes(report) == {COMPARED: Outcome.PASSED, reads: Outcome.PASSED}
+
+
 def test_a_registered_version_is_compared_with_the_one_before_it(saved: tuple[Path, str], tmp_path: Path) -> None:
     contract = "signatures.version_keeps_its_clients"
     code, report = check(

@@ -322,6 +322,41 @@ def test_two_writers_keep_whole_files(store: ResultsStore, fixed: Stack) -> None
     assert [path.name for path in store.folder.rglob("*") if path.is_file() and path.suffix != ".json"] == []
 
 
+def test_writers_that_start_together_make_one_store(tmp_path: Path) -> None:
+    refused: list[UsageError] = []
+    for number in range(30):
+        together = threading.Barrier(4)
+
+        def start(folder: Path = tmp_path / str(number), together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                ResultsStore(folder)
+            except UsageError as error:
+                refused.append(error)
+
+        starting = [threading.Thread(target=start) for _ in range(4)]
+        for one in starting:
+            one.start()
+        for one in starting:
+            one.join()
+    assert refused == []
+
+
+def test_a_writer_that_was_killed_while_it_made_the_store_leaves_a_folder_that_the_next_one_takes(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".results-store.json.1234.unfinished").write_text("{")
+    assert list(ResultsStore(tmp_path)) == []
+
+
+def test_a_damaged_head_of_a_store_is_not_to_be_deleted(store: ResultsStore) -> None:
+    (store.folder / "results-store.json").write_text("{")
+    with pytest.raises(UsageError, match=r"damaged file.*results-store.json") as caught:
+        ResultsStore(store.folder)
+    assert "restore this file" in caught.value.remedy
+    assert "delete" not in caught.value.remedy
+
+
 def test_a_file_of_a_killed_writer_is_removed(store: ResultsStore) -> None:
     import os
 

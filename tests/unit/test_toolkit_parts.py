@@ -104,6 +104,11 @@ def test_a_probe_that_did_not_run_is_no_closed_connection(answer: tuple[int, str
         ([1], [1, 1], False),
         ([], [], True),
         ([float("nan")], [float("nan")], False),
+        ([[0.1 + 0.2, 1.0]], [[0.3, 1]], True),
+        ([[0.3, 1.0]], [[0.3, 1.0001]], False),
+        ([[0.3]], [0.3], False),
+        ([{"a": 0.1 + 0.2}], [{"a": 0.3}], True),
+        ([{"a": 0.3}], [{"b": 0.3}], False),
     ],
 )
 def test_values_are_compared_in_order_and_floats_to_a_json_round_trip(

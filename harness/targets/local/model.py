@@ -95,6 +95,7 @@ class ModelSession:
         predecessor: Predecessor | None,
     ) -> None:
         self._model = model
+        self._model_path = model.path.absolute()  # each process starts in a directory of its own
         self._predecessor = predecessor
         self._stack = stack
         self._directory = directory
@@ -165,7 +166,7 @@ class ModelSession:
         _, python = self._own.result()
         command: list[str | Path] = [*self._isolation, python, "-m", "trivet.fixtures.jobs.predictor"]
         worker = Worker(self._processes, "model", command, environment={"PYTHONPATH": str(self._staged)})
-        return WorkerPredictor(worker, str(self._model.path))
+        return WorkerPredictor(worker, str(self._model_path))
 
     def _start_runtime_job(self) -> Worker:
         command: list[str | Path] = [
@@ -186,7 +187,7 @@ class ModelSession:
                 python,
                 self._stack,
                 name=NAME,
-                directory=self._model.path,
+                directory=self._model_path,
                 environment={"PYTHONPATH": str(self._staged)} if self._isolation else None,
                 isolated=partial(self._enterable, python) if self._isolation else None,
             )
