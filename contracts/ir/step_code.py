@@ -28,7 +28,7 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 _LITERAL = re.compile(r"[a-zA-Z][\w+.-]*:/|databricks")
 _IN_SHELL = re.compile(rf"{VARIABLE}\s*=\s*[\"']?([a-zA-Z][\w+.-]*:/[^\s\"';]+)")
 _REST = re.compile(r"https?://[^/]+(/.*)?/api/2\.0/(preview/)?mlflow")
-_RECORDERS = {("trivet.operations.steps", "train"), ("trivet.operations.training", "train_and_register")}
+_RECORDERS = {"trivet.operations.steps.train", "trivet.operations.training.train_and_register"}
 _RECORDS = re.compile(r"(start_run|create_run|autolog|log_\w+|set_tags?|register_model|create_model_version)$")
 _FROM_ENVIRONMENT = ("get", "getenv", "setdefault", "putenv")
 _PROCESSES = ("system", "popen", "Popen", "run", "call", "check_call", "check_output")
@@ -57,6 +57,9 @@ _NEWER_SYNTAX = re.compile(
     r"f-string|\bt[\"']|^\s*(async\s+)?(def|class)\s+\w+\[|^\s*type\s+\w+|^\s*except\*?\s+\w[\w.]*\s*,"
 )
 """Errors and lines that may be syntax of Python 3.12 to 3.14 (PEPs 695, 701, 750 and 758)."""
+
+_RESULT = "mlflow.*"
+"""What the code of MLflow returned."""
 
 DEPTH = 25
 """Steps over which a value is followed."""
@@ -175,11 +178,14 @@ class _Code:
         self.attributes: dict[str, list[ast.expr | None]] = defaultdict(list)
         self.functions: dict[str, tuple[ast.FunctionDef | ast.AsyncFunctionDef, _Scope]] = {}
         self.calls: dict[str, list[tuple[ast.Call, _Scope]]] = defaultdict(list)
-        self.renamed: dict[str, str] = {}
+        self.imported: dict[str, list[str]] = defaultdict(list)
+        """The names that imports bind, each with the dotted names of what it is; those of relative imports begin with a dot."""
         self.scopes: dict[int, _Scope] = {}
         self.docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         self._walk(tree)
-        self.from_mlflow = self._names_from_mlflow()
+        self.uses_mlflow = any(_is_mlflow(origin) for origins in self.imported.values() for origin in origins)
+        if self.uses_mlflow:
+            self._bind_results_of_mlflow()
         self._busy: set[int] = set()
         self._found: dict[int, list[_Text]] = {}
         self._left = WORK
@@ -203,16 +209,11 @@ class _Code:
             literals += self._in_commands(node, scope)
             secrets += self._secrets(node, scope)
             uris += self._artifact_uris(node, scope)
-        calls = [node for node, _ in self.nodes if isinstance(node, ast.Call)]
-        recorders = self._recorders_of_trivet()
         return Program(
             literals=tuple(literals),
-            uses_mlflow=bool(self.from_mlflow),
-            records=any(
-                (_root(call.func) in self.from_mlflow and _RECORDS.match(_called(call.func)))
-                or (isinstance(call.func, ast.Name) and call.func.id in recorders)
-                for call in calls
-            ),
+            uses_mlflow=self.uses_mlflow,
+            records=bool(self.imported)
+            and any(isinstance(node, ast.Call) and self._records(node) for node, _ in self.nodes),
             secrets=tuple(dict.fromkeys(secrets)),
             tracking_parameters=frozenset(parameters),
             artifact_uris=tuple(dict.fromkeys(uris)),
@@ -230,7 +231,7 @@ class _Code:
                 continue
             owner = _function_of(target.value.id, scope)
             for text in self.texts(node.value, scope) if owner else ():
-                of_mlflow = text == (_Outside("model_uri"),) and bool(self.from_mlflow)
+                of_mlflow = text == (_Outside("model_uri"),) and self.uses_mlflow
                 if of_mlflow or isinstance(text[0], str):
                     yield ArtifactUri(
                         function=owner, parameter=target.value.id, uri=masked(_plain(text)), mlflow=of_mlflow
@@ -277,11 +278,14 @@ class _Code:
                     self._assign(node.target, item, scope)
             case ast.withitem() if node.optional_vars is not None:
                 self._assign(node.optional_vars, None, scope)
-            case ast.Import() | ast.ImportFrom():
+            case ast.Import():
                 for alias in node.names:
-                    scope.names[alias.asname or alias.name.partition(".")[0]].append(None)
-                    if isinstance(node, ast.ImportFrom) and alias.asname:
-                        self.renamed[alias.asname] = alias.name
+                    name = alias.asname or alias.name.partition(".")[0]
+                    self._import(name, alias.name if alias.asname else name, scope)
+            case ast.ImportFrom():
+                module = "." * node.level + (node.module or "")
+                for alias in node.names:
+                    self._import(alias.asname or alias.name, f"{module}.{alias.name}", scope)
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 scope.names[node.name].append(None)
             case ast.ExceptHandler() if node.name:
@@ -308,32 +312,40 @@ class _Code:
             case ast.Starred():
                 self._assign(target.value, None, scope)
 
-    def _recorders_of_trivet(self) -> set[str]:
-        """The names by which the code imports trivet's functions that record a run."""
-        return {
-            alias.asname or alias.name
-            for node, _ in self.nodes
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-            if (node.module, alias.name) in _RECORDERS
-        }
+    # -- imports ------------------------------------------------------------------------------------------------------
 
-    def _names_from_mlflow(self) -> set[str]:
-        """The names bound to mlflow, to an import from it, or to the result of calling one of these."""
-        names: set[str] = set()
+    def _import(self, name: str, origin: str, scope: _Scope) -> None:
+        scope.names[name].append(None)
+        if origin not in (origins := self.imported[name]) and len(origins) < BOUND:
+            origins.append(origin)
+
+    def _origins(self, node: ast.AST) -> list[str]:
+        """The dotted names of what names, attributes and calls are by the imports: ``m.sklearn.log_model`` is ``mlflow.sklearn.log_model``
+        after ``import mlflow as m``. Calls leave no trace: ``C().log_metric`` is ``mlflow.MlflowClient.log_metric``.
+        """
+        attributes: list[str] = []
+        while isinstance(node, ast.Attribute | ast.Call):
+            if isinstance(node, ast.Attribute):
+                attributes.append(node.attr)
+            node = node.value if isinstance(node, ast.Attribute) else node.func
+        origins = self.imported.get(node.id) if isinstance(node, ast.Name) else None
+        return [".".join((origin, *reversed(attributes))) for origin in origins or ()]
+
+    def _bind_results_of_mlflow(self) -> None:
+        """Names that are bound to the result of a call of MLflow's are MLflow's too."""
         for node, _ in self.nodes:
-            if isinstance(node, ast.Import):
-                names |= {a.asname or "mlflow" for a in node.names if a.name.partition(".")[0] == "mlflow"}
-            elif (
-                isinstance(node, ast.ImportFrom)
-                and not node.level
-                and (node.module or "").partition(".")[0] == "mlflow"
-            ):
-                names |= {a.asname or a.name for a in node.names}
-        for node, _ in self.nodes:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _root(node.value.func) in names:
-                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        return names
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+                if names and any(map(_is_mlflow, self._origins(node.value))):
+                    for name in names:
+                        if _RESULT not in self.imported[name]:
+                            self.imported[name].append(_RESULT)
+
+    def _records(self, call: ast.Call) -> bool:
+        return any(
+            origin in _RECORDERS or (_is_mlflow(origin) and _RECORDS.match(origin.rpartition(".")[2]))
+            for origin in self._origins(call.func)
+        )
 
     # -- values -------------------------------------------------------------------------------------------------------
 
@@ -555,8 +567,9 @@ class _Code:
     def _function(self, function: ast.expr, scope: _Scope) -> str:
         """The name of what is called: of an import under another name, of ``getattr(…, name)``, of what a name is bound to."""
         if isinstance(function, ast.Name):
-            if function.id in self.renamed:
-                return self.renamed[function.id]
+            for origin in reversed(self.imported.get(function.id, ())):
+                if origin != _RESULT and (name := origin.rpartition(".")[2]) != function.id:
+                    return name
             bound = scope.names.get(function.id, []) if function.id in scope.names else []
             if len(bound) == 1 and isinstance(bound[0], ast.Attribute):
                 return bound[0].attr
@@ -743,6 +756,10 @@ def _loaded(target: ast.expr) -> ast.expr:
 
 def _constant(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _is_mlflow(origin: str) -> bool:
+    return origin.partition(".")[0] == "mlflow"
 
 
 def _called(function: ast.AST) -> str:

@@ -468,6 +468,18 @@ def test_a_cached_step_that_trains_by_trivet() -> list[Finding]:
 
 @failing(
     "pipelines.recording_step_is_not_cached",
+    because="task report records a run and is cached",
+    at="enableCache",
+)
+def test_a_cached_step_that_trains_by_an_attribute_of_trivet() -> list[Finding]:
+    code = "from trivet.operations import steps; steps.train('acme:train')"
+    return one(
+        findings("pipelines.recording_step_is_not_cached", pipeline("print('done')").replace("print('done')", code))
+    )
+
+
+@failing(
+    "pipelines.recording_step_is_not_cached",
     because="2 tasks (report, train) record a run and are cached",
     at="cachingOptions: {enableCache: true}",
 )

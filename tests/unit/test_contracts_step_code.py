@@ -218,6 +218,51 @@ def test_what_records_a_run(line: str, records: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("code", "records"),
+    [
+        ("import mlflow\nmlflow.log_metric(a)", True),
+        ("import mlflow as m\nm.log_metric(a)", True),
+        ("import mlflow.sklearn\nmlflow.sklearn.log_model(a)", True),
+        ("import mlflow.sklearn as s\ns.log_model(a)", True),
+        ("from mlflow import log_metric\nlog_metric(a)", True),
+        ("from mlflow import log_metric as write\nwrite(a)", True),
+        ("from mlflow import search_runs as log_metric\nlog_metric(a)", False),
+        ("from mlflow import sklearn as s\ns.log_model(a)", True),
+        ("from mlflow.tracking import MlflowClient as C\nC().log_metric(a)", True),
+        ("from mlflow import MlflowClient\nc = d = MlflowClient()\nd.log_metric(a)", True),
+        ("from mlflow import MlflowClient\nc = MlflowClient()\nd = c.get_run(a)\nd.set_tag(b)", True),
+        ("import wandb as mlflow\nmlflow.log_metric(a)", False),
+        ("from wandb import mlflow\nmlflow.log_metric(a)", False),
+        ("from .mlflow import log_metric\nlog_metric(a)", False),
+        ("import mlflow\nlog_metric(a)", False),
+        ("def a():\n    from wandb import log\ndef b():\n    from mlflow import log_metric as log\n    log(c)", True),
+        ("from trivet.operations.steps import train\ntrain(a)", True),
+        ("from trivet.operations.steps import train as fit\nfit(a)", True),
+        ("from trivet.operations import steps\nsteps.train(a)", True),
+        ("from trivet.operations import steps as s\ns.train(a)", True),
+        ("from trivet import operations\noperations.steps.train(a)", True),
+        ("import trivet.operations.steps\ntrivet.operations.steps.train(a)", True),
+        ("import trivet.operations.steps as s\ns.train(a)", True),
+        ("import trivet.operations.training as t\nt.train_and_register(a)", True),
+        ("from trivet.operations.training import train_and_register\ntrain_and_register(a)", True),
+        ("from trivet.operations import steps\nsteps.gate(a)", False),
+        ("from trivet.operations import steps\nsteps.train", False),
+        ("from acme.operations import steps\nsteps.train(a)", False),
+        ("from .operations import steps\nsteps.train(a)", False),
+        ("import steps\nsteps.train(a)", False),
+        ("def train(a): pass\ntrain(a)", False),
+    ],
+)
+def test_a_call_is_known_by_what_its_name_was_imported_as(code: str, records: bool) -> None:
+    assert read_program(code).records is records
+
+
+def test_many_imports_and_calls_of_one_name_are_read_in_time() -> None:
+    imports = "\n".join(f"from a{number} import log_metric as write" for number in range(3000))
+    assert not read_program(f"import mlflow\n{imports}\n" + "write(a)\n" * 3000).records
+
+
+@pytest.mark.parametrize(
     ("text", "literals"),
     [
         ("export MLFLOW_TRACKING_URI=http://a; b", ("its command sets MLFLOW_TRACKING_URI to 'http://a'",)),
