@@ -64,8 +64,7 @@ answers = {}
 for name, case in json.loads(sys.argv[2]).items():
     asked = {"function": f"acme_training:{name}", "dataset": "", "registered_name": name, "experiment": "acme", "parameters": {}}
     try:
-        train_and_register(**{**asked, **case}, tracking=TrackingApi(sys.argv[1]))
-        answers[name] = "registered"
+        answers[name] = train_and_register(**{**asked, **case}, tracking=TrackingApi(sys.argv[1])).model
     except Exception as error:
         answers[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(answers))
@@ -280,15 +279,24 @@ def test_a_metric_that_is_no_number_reaches_the_gate_which_fails(platform: Platf
 
 def test_a_training_that_fails_or_cannot_be_recorded_has_a_failed_run(platform: Platform) -> None:
     before = platform.runs()
-    answers = platform.register(train_raises={}, train_by_hand={}, train_without_library={})
+    answers = platform.register(train_raises={}, train_by_hand={}, train_without_library={}, train_unknown_flavor={})
     assert answers["train_raises"] == "ValueError: no rows are left"
     assert "acme_training:train_by_hand returned dict" in answers["train_by_hand"]
     assert answers["train_without_library"].startswith(
         "UsageError: logging a model of the flavor 'xgboost' needs xgboost, which is not installed"
     )
+    assert re.search(r"UsageError: MLflow \S+ has no flavor 'sklaern'", answers["train_unknown_flavor"])
     new = {run: status for run, status in platform.runs().items() if run not in before}
-    assert list(new.values()) == ["FAILED"] * 3
+    assert list(new.values()) == ["FAILED"] * 4
     assert not platform.tracking.search_model_versions("name = 'train_without_library'")
+
+
+def test_the_version_is_that_of_the_result_where_the_function_registers_its_own_too(platform: Platform) -> None:
+    assert platform.register(train_registers={}) == {"train_registers": "models:/train_registers/2"}
+    first, second = sorted(
+        platform.tracking.search_model_versions("name = 'train_registers'"), key=lambda one: int(one["version"])
+    )
+    assert first["run_id"] == second["run_id"]
 
 
 def test_an_experiment_that_takes_no_runs_is_refused_before_the_training(platform: Platform) -> None:

@@ -42,3 +42,22 @@ def train_without_library(dataset: str) -> TrainingResult:
     return TrainingResult(
         model=object(), inputs=[[1.0]], outputs=[0], metrics={}, flavor="xgboost", packages=["mlflow"]
     )
+
+
+def train_unknown_flavor(dataset: str) -> TrainingResult:
+    return replace(train_without_library(dataset), flavor="sklaern")
+
+
+def train_registers(dataset: str) -> TrainingResult:
+    """A function that registers a model of its own in the run."""
+    import mlflow
+    import numpy
+    from sklearn.dummy import DummyClassifier
+
+    inputs, outputs = numpy.array([[1.0], [2.0]]), numpy.array([0, 1])
+    model = DummyClassifier().fit(inputs, outputs)
+    options = {} if mlflow.__version__ < "3" else {"serialization_format": "cloudpickle"}
+    mlflow.sklearn.log_model(
+        model, "own", registered_model_name="train_registers", pip_requirements=["mlflow"], **options
+    )
+    return TrainingResult(model=model, inputs=inputs, outputs=outputs, metrics={"f1": 0.5})

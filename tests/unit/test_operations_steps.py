@@ -16,12 +16,12 @@ from fakes.kserve_controller import KserveController
 from fakes.kubernetes_api import StoredObjects
 from fakes.registered_versions import RegisteredVersions
 
-from trivet.errors import UsageError
+from trivet.errors import PlatformError, UsageError
 from trivet.integration import kubernetes_api
 from trivet.integration.inference_service import MODEL_VERSION
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES
 from trivet.model.operation import Decision, OperationReport
-from trivet.operations import canary_metrics, deploying, report_json, steps
+from trivet.operations import canary_metrics, deploying, report_json, steps, training
 from trivet.operations.arguments import arguments_of
 from trivet.operations.training import TrainingResult, train_and_register, training_function
 from trivet.render import operation_json
@@ -372,6 +372,12 @@ def test_a_number_of_another_kind_is_refused_before_the_training() -> None:
 def test_a_name_that_no_uri_can_have_is_refused_before_the_training(name: str) -> None:
     with pytest.raises(UsageError, match="is no name of a registered model"):
         register(registered_name=name)
+
+
+def test_a_run_whose_version_the_registry_does_not_have_is_named() -> None:
+    assert training._version(Registry(3), "rec", "run3") == 3
+    with pytest.raises(PlatformError, match="run run3 has no version of 'other' in the registry"):
+        training._version(Registry(3), "other", "run3")
 
 
 @pytest.mark.parametrize(
