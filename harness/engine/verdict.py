@@ -429,12 +429,13 @@ class Upgrade:
             yield from files.unclear
         if models:
             yield from models.errors
-            for one in models.changes:
+            for one, further in models.alike:
                 if one.after == "unknown":
-                    yield (
-                        f"{one.uri} is {one.before} on {self.old.name} and unknown on {self.new.name}: {one.reason}; "
-                        f"`trivet check {one.uri} --stack {self._stacks[1]}` settles it"
-                    )
+                    check = f"`trivet check {one.uri} --stack {self._stacks[1]}`"
+                    fleet = f"`trivet fleet --mlflow {models.server} --stack {self._stacks[1]} --serve`"
+                    which = f"{one.uri} and {further:,} more are" if further else f"{one.uri} is"
+                    settles = f"{check} settles it for this one, {fleet} for all" if further else f"{check} settles it"
+                    yield f"{which} {one.before} on {self.old.name} and unknown on {self.new.name}: {one.reason}; {settles}"
 
 
 def named(steps: Sequence[str]) -> str:

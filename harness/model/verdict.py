@@ -5,8 +5,8 @@ Data only; ``trivet.engine.verdict`` makes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from trivet.model.difference import ComponentChange
@@ -192,6 +192,14 @@ class ModelsVerdict:
     after: Mapping[str, int]
     changes: tuple[ModelChange, ...] = ()
     errors: tuple[str, ...] = ()
+
+    @property
+    def alike(self) -> Sequence[tuple[ModelChange, int]]:
+        """The first of the changes that differ in the version alone, each with the number of further ones."""
+        groups: dict[ModelChange, list[ModelChange]] = {}
+        for one in self.changes:
+            groups.setdefault(replace(one, uri=""), []).append(one)
+        return [(group[0], len(group) - 1) for group in groups.values()]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from trivet.model.verdict import UpgradeVerdict
 from trivet.render.verdict_wording import (
     changes,
     cost,
+    further_ones,
     listed,
     mix_name,
     order_rows,
@@ -61,7 +62,7 @@ def _lines(report: UpgradeVerdict) -> Iterator[str]:
             yield "- files: no MUST newly fails"
     if report.models:
         yield ""
-        for model in report.models.changes:
-            yield f"- {code_span(model.uri)}: {model.before} → {model.after}: {brief(model.reason)}"
+        for model, number in report.models.alike:
+            yield f"- {code_span(model.uri)}{further_ones(number)}: {model.before} → {model.after}: {brief(model.reason)}"
         if not report.models.changes:
             yield "- models: no verdict differs"

@@ -9,6 +9,7 @@ from trivet.render.layout import COLUMNS, Line, Span, entry, fit, line, plain, w
 from trivet.render.verdict_wording import (
     changes,
     cost,
+    further_ones,
     judged,
     mix_name,
     newly_fails,
@@ -144,8 +145,8 @@ def _models(models: ModelsVerdict) -> Iterator[Line]:
     yield from (line(Span(text, "bold")) for text in wrap(f"registered models at {models.server}", COLUMNS))
     for label, counts in (("before", models.before), ("after", models.after)):
         yield from entry(label, ", ".join(f"{number:,} {name}" for name, number in counts.items()))
-    for one in models.changes:
+    for one, number in models.alike:
         with_step = f" with the step {step_name(one.step)}" if one.step else ""
         contract = f" [{one.contract}]" if one.contract else ""
-        text = f"{one.uri}: {one.before} → {one.after}{with_step}{f': {one.reason}' if one.reason else ''}{contract}"
+        text = f"{one.uri}{further_ones(number)}: {one.before} → {one.after}{with_step}{f': {one.reason}' if one.reason else ''}{contract}"
         yield from (line("  ", part) for part in wrap(text, COLUMNS - 2, 4))

@@ -31,6 +31,11 @@ def newly_fails(one: FileBreak) -> str:
     return f"newly fails {f'with the step {step_name(one.step)}' if one.step else 'in the new stack'}"
 
 
+def further_ones(number: int) -> str:
+    """`` and 639 more``; empty for none."""
+    return f" and {number:,} more" if number else ""
+
+
 def listed(names: Sequence[str]) -> str:
     """``MLflow server, trainer and KFP SDK``."""
     *rest, last = map(step_name, names)

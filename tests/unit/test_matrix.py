@@ -288,6 +288,7 @@ def test_the_json_has_the_published_schema(report: MatrixReport) -> None:
 
 def test_the_page_links_each_cell_to_its_evidence(report: MatrixReport) -> None:
     page = matrix_html.write(report)
+    assert '<div class="sheet">' in page, "which the style sheet gives its width and margins"
     assert page.count('<a href="cells/trainer-2.0.0_tracking-1.0.0/report.html">✕ 1 of 3</a>') == 1
     assert "report.html#acme_grid.reader_reads_what_the_writer_writes" in page
     assert "the requirements contradict each other" in page

@@ -33,7 +33,7 @@ from trivet.model.fleet import FleetReport, JudgedModel, ModelReason, ModelVerdi
 from trivet.model.outcome import Level, Outcome
 from trivet.model.report import ConformanceReport, Provenance
 from trivet.model.stack import Stack
-from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, ModelsVerdict, UpgradeVerdict
+from trivet.model.verdict import FileBreak, FilePlace, FilesVerdict, ModelChange, ModelsVerdict, UpgradeVerdict
 from trivet.render import (
     report_json,
     verdict_github,
@@ -382,6 +382,31 @@ def test_an_empty_registry_is_not_green(grid: Grid) -> None:
     upgrade.judge(grid.judge, 2, lambda event: None)
     models = judge_models(fleet, "http://mlflow", upgrade.old, [Stage(step="", stack=upgrade.new)])
     assert upgrade.verdict(PROVENANCE, models=models).exit_code == 2
+
+
+def test_models_that_are_unknown_for_one_reason_are_one_line_in_what_people_read_and_a_case_each(grid: Grid) -> None:
+    changes = [
+        ModelChange(uri=f"models:/churn/{number}", before="fine", after="unknown", reason=reason)
+        for number, reason in enumerate(["not pinned"] * 1001 + ["too large"])
+    ]
+    models = ModelsVerdict(
+        server="http://mlflow", before={"fine": 1002}, after={"unknown": 1002}, changes=tuple(changes)
+    )
+    upgrade = grid.upgrade()
+    upgrade.judge(grid.judge, 2, lambda event: None)
+    report = upgrade.verdict(PROVENANCE, models=models)
+    assert report.exit_code == 2
+    assert report.unclear == (
+        "models:/churn/0 and 1,000 more are fine on 2024.11-fixed and unknown on current: not pinned; `trivet check models:/churn/0 "
+        "--stack current` settles it for this one, `trivet fleet --mlflow http://mlflow --stack current --serve` for all",
+        "models:/churn/1001 is fine on 2024.11-fixed and unknown on current: too large; "
+        "`trivet check models:/churn/1001 --stack current` settles it",
+    )
+    text, summary = verdict_text.summary(report), verdict_markdown.write(report)
+    assert "models:/churn/0 and 1,000 more: fine → unknown: not pinned" in text
+    assert "models:/churn/0` and 1,000 more: fine → unknown: not pinned" in summary
+    assert "models:/churn/500" not in text + summary
+    assert 'name="models:/churn/500"' in verdict_junit.write(report)
 
 
 # -- formats
