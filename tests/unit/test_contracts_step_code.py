@@ -236,6 +236,7 @@ def test_what_records_a_run(line: str, records: bool) -> None:
         ("from .mlflow import log_metric\nlog_metric(a)", False),
         ("import mlflow\nlog_metric(a)", False),
         ("def a():\n    from wandb import log\ndef b():\n    from mlflow import log_metric as log\n    log(c)", True),
+        ("from mlflow import get as log\nfrom wandb import log\nc = log()\nc.set_tag(a)", True),
         ("from trivet.operations.steps import train\ntrain(a)", True),
         ("from trivet.operations.steps import train as fit\nfit(a)", True),
         ("from trivet.operations import steps\nsteps.train(a)", True),
@@ -255,6 +256,15 @@ def test_what_records_a_run(line: str, records: bool) -> None:
 )
 def test_a_call_is_known_by_what_its_name_was_imported_as(code: str, records: bool) -> None:
     assert read_program(code).records is records
+
+
+@pytest.mark.parametrize(
+    "line", ["from settings import x", "import settings as x", "import x.y", "from .a import b as x"]
+)
+def test_an_import_hides_a_name_outside_of_the_function(line: str) -> None:
+    code = f"import mlflow\nx = {AT}\ndef step():\n    {{}}\n    mlflow.set_tracking_uri(x)\n"
+    assert read_program(code.format("pass")).literals
+    assert read_program(code.format(line)).literals == ()
 
 
 def test_many_imports_and_calls_of_one_name_are_read_in_time() -> None:
