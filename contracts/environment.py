@@ -34,6 +34,7 @@ from trivet.authoring import (
     read_pickle,
     remembered,
 )
+from trivet.contracts._executing_names import executes
 from trivet.contracts._model_directories import (
     OWN_ENVIRONMENT,
     Served,
@@ -154,7 +155,14 @@ def dependencies_fit_the_runtime(model_directory: ModelDirectory, stack: Stack) 
         breaks = list(_breaks(pickle, model_directory, stack))
         for each in breaks:
             yield _broken(each, pickle, model_directory, stack)
-        if not breaks and not boosted:
+        if executing := sorted(f"{module}.{name}" for module, name in pickle.content.names if executes(module, name)):
+            yield inconclusive(
+                f"{pickle.path} refers to {', '.join(executing[:3])}: loading it may run programs, open connections or change files, and "
+                "nothing was executed to see that",
+                location=pickle.location,
+                remedy="find out who made this model, and load it only if you trust it: trivet check runs it without a network",
+            )
+        elif not breaks and not boosted:
             served = {name: served_version(stack, name) for name in ("scikit-learn", "numpy")}
             known = ", ".join(f"{name} {one.version}" for name, one in served.items() if one)
             yield passed(

@@ -152,6 +152,27 @@ def test_a_tree_with_what_the_runtime_needs(version: str) -> list[Finding]:
     return model_findings(FITS, model(TREE if version == "1.3.2" else OLD_TREE, **{"1.4.1.post1": version}))
 
 
+@pytest.mark.parametrize("name", ["posix:system", "subprocess:Popen", "builtins:eval", "socket:create_connection"])
+@inconclusive(
+    FITS, because="loading it may run programs, open connections or change files", at="MLmodel: pickled_model"
+)
+def test_a_pickle_that_phones_home(name: str) -> list[Finding]:
+    return model_findings(FITS, model(pickled(name)))
+
+
+@passing(FITS)
+def test_a_pickle_that_only_refers_to_harmless_functions_of_python() -> list[Finding]:
+    harmless = (
+        "builtins:getattr",
+        "builtins:list",
+        "os.path:join",
+        "io:BytesIO",
+        "socket:timeout",
+        "operator:itemgetter",
+    )
+    return model_findings(FITS, model(pickled("sklearn.linear_model._logistic:LogisticRegression", *harmless)))
+
+
 @failing(FITS, because="model.pkl is no complete pickle", at="MLmodel: pickled_model")
 def test_a_pickle_that_is_cut_off() -> list[Finding]:
     return model_findings(FITS, model(LINEAR[:40]))
