@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from trivet.cli_options import (
+    FORMAT_HELP,
     MEBIBYTE,
     contracts_option,
     no_feature_option,
@@ -18,6 +18,7 @@ from trivet.cli_options import (
     server_option,
     settings_of,
     stack_options,
+    stream_beside,
     writers_of,
 )
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--report", metavar="DIR", help="Write report.json, junit.xml, report.html, report.sarif and report.md to DIR."
 )
-@click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
+@click.option("--format", "formats", multiple=True, help=FORMAT_HELP)
 def check(
     model: str,
     server: str,
@@ -83,8 +84,9 @@ def check(
     check_waivers(settings.waivers, registry)
     directory = report_directory(settings.report)
     store = ResultsStore(Path(results).expanduser()) if results else None
+    beside = stream_beside(formats)
     with (
-        watch(sys.stdout) as emit,
+        watch(beside) as emit,
         model_named(model, stack, emit, server=server, max_bytes=max_size * MEBIBYTE) as found,
     ):
         target = ModelTarget(found.directory, network=network, predecessor=found.predecessor)
@@ -103,7 +105,7 @@ def check(
         )
     if directory:
         for path in write_files(report, directory, registry.writers):
-            click.echo(f"wrote {path}")
+            click.echo(f"wrote {path}", file=beside)
     for writer in writers:
         click.echo(writer.write(report))
     return report.exit_code

@@ -20,6 +20,7 @@ import click
 from trivet.canary_command import canary
 from trivet.check_command import check
 from trivet.cli_options import (
+    FORMAT_HELP,
     Function,
     InputPath,
     addon_option,
@@ -32,6 +33,7 @@ from trivet.cli_options import (
     results_option,
     results_store,
     settings_of,
+    stream_beside,
     target_of,
     target_options,
     writers_of,
@@ -135,7 +137,7 @@ def main() -> None:
 @click.option(
     "--report", metavar="DIR", help="Write report.json, junit.xml, report.html, report.sarif and report.md to DIR."
 )
-@click.option("--format", "formats", multiple=True, help="Also print this format to standard output, such as github.")
+@click.option("--format", "formats", multiple=True, help=FORMAT_HELP)
 @click.option(
     "--as-is", is_flag=True, help="Judge the cluster of the target kind without creating or repairing anything."
 )
@@ -174,7 +176,8 @@ def run(
     acceptance = acceptance_of(settings, registry, folder, stack=stack.name, baseline=known)
     directory = report_directory(settings.report)
     store = results_store(results, target, stack)
-    with watch(sys.stdout) as emit:
+    beside = stream_beside(formats)
+    with watch(beside) as emit:
         report = engine_run(
             plan.contracts,
             target=target,
@@ -187,7 +190,7 @@ def run(
         )
     if directory:
         for path in write_files(report, directory, registry.writers):
-            click.echo(f"wrote {path}")
+            click.echo(f"wrote {path}", file=beside)
     for writer in writers:
         click.echo(writer.write(report))
     return report.exit_code

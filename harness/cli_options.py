@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -15,6 +16,8 @@ from trivet.errors import UsageError, unknown
 MEBIBYTE = 2**20
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 """The variable by which MLflow's own clients know the tracking server."""
+
+FORMAT_HELP = "Print this format to standard output. With another one than github, all else goes to standard error."
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -241,6 +244,14 @@ def writers_of(registry: Any, formats: Sequence[str]) -> list[Any]:
         if name not in registry.writers:
             raise unknown("report format", name, registry.writers)
     return [registry.writers[name] for name in formats]
+
+
+def stream_beside(formats: Iterable[str]) -> TextIO:
+    """Where what people read goes: standard error if one of ``formats`` shall have standard output for itself.
+
+    GitHub reads annotations among other lines, and shows those.
+    """
+    return sys.stderr if any(name != "github" for name in formats) else sys.stdout
 
 
 def report_directory(name: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from trivet.cell_runs import CellRuns, Judging, cell_folder, cells_at_once
 from trivet.cli_options import (
     contracts_option,
+    stream_beside,
     target_options,
 )
 from trivet.errors import UsageError, unknown
@@ -69,7 +71,9 @@ if TYPE_CHECKING:
     help="Write matrix.json, matrix.html, matrix.md, junit.xml, and the report of each cell to DIR.",
 )
 @click.option(
-    "--format", "output", help="Also print this format to standard output: json, junit, html, markdown or github."
+    "--format",
+    "output",
+    help="Print this format to standard output, and but for github nothing else: json, junit, html, markdown or github.",
 )
 @click.option(
     "--dry-run", is_flag=True, help="Show the cells, and how many of their results are missing; start nothing."
@@ -103,6 +107,7 @@ def matrix(
 
     if output and output not in WRITERS:
         raise unknown("format of a matrix", output, WRITERS)
+    say = partial(click.echo, file=stream_beside([output] if output else []))
     if bool(axes) == bool(file):
         raise UsageError("give axes, with --axis or with --file", remedy="for example --axis tracking=2.12.2,2.17.2")
     described = read_matrix_file(file) if file else None
@@ -120,18 +125,18 @@ def matrix(
     )
     cells = planned_cells(base, chosen_axes, lambda text: click.echo(text, err=True))
     planned = Matrix(cells, plan.contracts, target, store)
-    click.echo(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
+    say(matrix_text.opening(chosen_axes, len(plan.contracts), base.name, target.name, str(store.folder)))
     where = _place(place, flags["context"] or "", namespace, image, memory)
     if where:
         from trivet import cluster_cells
 
-        click.echo(cluster_cells.needs(where, len(cells), jobs or len(cells)))
+        say(cluster_cells.needs(where, len(cells), jobs or len(cells)))
         cluster_cells.refuse_what_pods_lack(judging)
     if dry_run:
-        click.echo(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
+        say(matrix_text.remaining([(cell, planned.missing(cell)) for cell in cells]))
         return 0
     recorder = Recorder(lambda event: None)
-    progress = matrix_text.Progress(len(cells), click.echo)
+    progress = matrix_text.Progress(len(cells), say)
     if where:
         in_pods = _in_pods(where, judging, planned, cells, chosen_axes, jobs or len(cells))
         judged = planned.run(in_pods.judge, cells_at_once(len(cells)), progress)
@@ -149,10 +154,10 @@ def matrix(
         ),
         provenance=recorder.provenance("trivet matrix"),
     )
-    click.echo(matrix_text.summary(report), nl=False)
+    say(matrix_text.summary(report), nl=False)
     if directory:
         for path in write_matrix(report, directory):
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
     if output:
         click.echo(WRITERS[output].write(report), nl=False)
     return report.exit_code

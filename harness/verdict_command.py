@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from trivet.cli_options import (
     InputPath,
     contracts_option,
     place_options,
+    stream_beside,
 )
 from trivet.errors import UsageError, unknown
 
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "output",
-    help="Also print this format to standard output: json, html, markdown, junit, sarif or github.",
+    help="Print this format to standard output, and but for github nothing else: json, html, markdown, junit, sarif or github.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the steps, and how many mixes may be judged; start nothing.")
 def verdict(
@@ -97,6 +98,7 @@ def verdict(
 
     if output and output not in WRITERS:
         raise unknown("format of a verdict", output, WRITERS)
+    say = partial(click.echo, file=stream_beside([output] if output else []))
     flags["stack"] = old_name
     judging = Judging.prepare(flags, parts=PARTS, patterns=contracts, results=results)
     settings, registry, target, plan, store = (
@@ -132,9 +134,9 @@ def verdict(
         accepted=judging.accepted,
         folder=lambda values: cell_folder(values) if directory else "",
     )
-    click.echo(verdict_text.opening(old.name, new.name, target.name, steps, len(plan.contracts), str(store.folder)))
+    say(verdict_text.opening(old.name, new.name, target.name, steps, len(plan.contracts), str(store.folder)))
     if dry_run:
-        click.echo(verdict_text.remaining(steps))
+        say(verdict_text.remaining(steps))
         return 0
     with ChildRuns() as children:
         cell_runs = CellRuns(
@@ -146,7 +148,7 @@ def verdict(
         upgrade.judge(
             cell_runs.judge,
             jobs or judging.cells_at_once(2 ** len(steps)),
-            lambda event: click.echo(verdict_text.progress(event.mix)),
+            lambda event: say(verdict_text.progress(event.mix)),
             note,
             children.close,
         )
@@ -154,10 +156,10 @@ def verdict(
     files = judge_files(lint, [str(path) for path in paths], old, stages) if lint else None
     models = judge_models(fleet, server, old, stages) if fleet else None
     report = upgrade.verdict(recorder.provenance("trivet verdict"), files, models)
-    click.echo(verdict_text.summary(report), nl=False)
+    say(verdict_text.summary(report), nl=False)
     if directory:
         for path in write_verdict(report, directory):
-            click.echo(f"wrote {path}")
+            say(f"wrote {path}")
     if output:
         click.echo(WRITERS[output].write(report), nl=False)
     return report.exit_code

@@ -57,6 +57,13 @@ def test_a_waived_failure_of_a_run_is_shown_and_exits_with_0(here: Path) -> None
     assert "::notice title=target.white" in result.out
 
 
+def test_a_document_has_standard_output_for_itself(here: Path) -> None:
+    result = run("--format", "json", "--report", "out")
+    assert json.loads(result.out)["kind"] == "ConformanceReport"
+    assert "current is not conformant" in result.err
+    assert "wrote out/report.json" in result.err
+
+
 def test_an_expired_waiver_of_a_run_exits_with_1(here: Path) -> None:
     waive(here, days=-1)
     result = run()

@@ -94,7 +94,7 @@ def test_an_upgrade_is_judged_once_and_a_second_call_judges_nothing(here: Path, 
     judged = Path(variables["ACME_JUDGED"]).read_text(encoding="utf-8")
     again = verdict(variables, "--format", "json")
     assert again.code == 0
-    assert json.loads(again.out[again.out.index("{") :])["judged"] == 0
+    assert json.loads(again.out)["judged"] == 0
     assert Path(variables["ACME_JUDGED"]).read_text(encoding="utf-8") == judged
 
 

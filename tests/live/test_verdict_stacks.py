@@ -24,4 +24,4 @@ def test_the_upgrade_from_2024_to_the_newest_has_a_safe_order_and_known_incompat
     pairs = {(pair["new"], pair["old"]) for one in written["incompatibilities"] for pair in one["suspects"]}
     assert ("trainer", "tracking") in pairs
     again = run(*asked, "--format", "json", timeout=600)
-    assert json.loads(again.out[again.out.index("{") :])["judged"] == 0
+    assert json.loads(again.out)["judged"] == 0
