@@ -18,7 +18,7 @@ from trivet.operation_options import (
     cluster_options,
     finish,
     judging_options,
-    known_answers_of,
+    known_requests_of,
     limits_of,
     namespace_option,
     no_known_requests,
@@ -59,7 +59,7 @@ def canary() -> None:
     "--known",
     type=InputPath(path_type=Path),
     metavar="FILE",
-    help="A JSON file with requests whose answers are known; one is asked in each window, of both revisions.",
+    help="A JSON file with requests whose answers are known; in each window one is sent to both revisions.",
 )
 @registry_options
 @click.option("--restart", is_flag=True, help="Forget an earlier judgement of this canary, and begin anew.")
@@ -111,7 +111,7 @@ def judge(
     )
     check_source(source)
     chosen = limits_of(limits)
-    answers = known_answers_of(service, namespace, known, revision_url)
+    answers = known_requests_of(service, namespace, known, revision_url)
     cluster = cluster_of(context, kubeconfig)
     actions = canary_actions(
         service,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trivet.integration.prometheus import Prometheus
     from trivet.integration.tracking import TrackingApi
     from trivet.model.operation import OperationReport
-    from trivet.operations.known_answers import HttpKnownAnswers
+    from trivet.operations.known_request_client import KnownRequestClient
 
 PROMETHEUS_PASSWORD = "TRIVET_PROMETHEUS_PASSWORD"
 """The variable with the password that belongs to --prometheus-user: arguments are visible to every process of a machine."""
@@ -90,7 +90,7 @@ def judging_options(function: Function) -> Function:
     @click.option(
         "--revision-url",
         metavar="URL",
-        help="Where known requests are asked, with {revision} and {namespace} for the names (default: the revision's Service).",
+        help="Where known requests are sent, with {revision} and {namespace} for the names (default: the revision's Service).",
     )
     @wraps(function)
     def wrapped(**options: Any) -> Any:
@@ -209,21 +209,21 @@ def check_source(name: str | None) -> None:
 
 def no_known_requests(option: str) -> UsageError:
     """--revision-url without known requests, which ``option`` names."""
-    return UsageError("--revision-url is where known requests are asked, and there are none", remedy=f"add {option}")
+    return UsageError("--revision-url is where known requests are sent, and there are none", remedy=f"add {option}")
 
 
-def known_answers_of(
+def known_requests_of(
     service: str, namespace: str, file: Path | None, revision_url: str | None
-) -> HttpKnownAnswers | None:
-    """Who asks the known requests of the options; None without any. Raises UsageError for what is none, and for an address without them."""
+) -> KnownRequestClient | None:
+    """The known requests of the options; None without any. Raises UsageError for what is none, and for an address without them."""
     if file is None:
         if revision_url:
             raise no_known_requests("--known FILE")
         return None
     from trivet.integration.known_requests import read_known_requests
-    from trivet.operations.known_answers import REVISION_URL, HttpKnownAnswers
+    from trivet.operations.known_request_client import REVISION_URL, KnownRequestClient
 
-    return HttpKnownAnswers(
+    return KnownRequestClient(
         service=service, namespace=namespace, known=read_known_requests(file), url=revision_url or REVISION_URL
     )
 

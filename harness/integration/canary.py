@@ -47,7 +47,7 @@ from trivet.integration.sequential import BURSTS, log_mean_exp
 INTERVAL = 60.0
 """The usual length of a window, in seconds."""
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """The version of the state that a judge is stored as."""
 
 SLOW_SHARE = 0.01
@@ -186,11 +186,12 @@ LONGEST = 1000
 class CanaryJudge:
     """Judges one canary. Its state is JSON (:meth:`to_dict`), with which a judge that was killed goes on where it was.
 
-    ``judgement`` is the one after the last window.
+    ``judgement`` is the one after the last window. With ``values_required`` a canary is promoted only once known requests show its values.
     """
 
-    def __init__(self, limits: CanaryLimits = LIMITS) -> None:
+    def __init__(self, limits: CanaryLimits = LIMITS, *, values_required: bool = False) -> None:
         self.limits = limits
+        self.values_required = values_required
         self.judgement = CanaryJudgement(decision=CanaryDecision.CONTINUE, reason="no window was judged")
         self._windows = 0
         self._requests = 0.0
@@ -239,6 +240,7 @@ class CanaryJudge:
         return {
             "version": STATE_VERSION,
             "limits": asdict(self.limits),
+            "values_required": self.values_required,
             "judgement": asdict(self.judgement),
             "windows": self._windows,
             "requests": self._requests,
@@ -258,7 +260,7 @@ class CanaryJudge:
                 remedy="judge the canary anew, or go on with the trivet that began",
             )
         try:
-            made = cls(CanaryLimits(**state["limits"]))
+            made = cls(CanaryLimits(**state["limits"]), values_required=bool(state["values_required"]))
             made.judgement = _read_judgement(state["judgement"])
             made._windows, made._requests = int(state["windows"]), float(state["requests"])
             made._begin, made._since, made._end = (math.nan if time is None else float(time) for time in state["times"])
@@ -396,7 +398,7 @@ class CanaryJudge:
             return [
                 f"the first {self.limits.warm_up:g} s count only for rolling back at once, and slow answers in them not at all"
             ]
-        missing = [gap for gap in gaps if gap != _NO_KNOWN_REQUESTS]
+        missing = [gap for gap in gaps if self.values_required or gap != _NO_KNOWN_REQUESTS]
         for aspect, bad in judged.items():
             counts, recent, limit = _counted(aspect, bad.count, self._limit), bad.recent, bad.rule.limit
             if aspect is not CanaryAspect.VALUES and recent.bad > limit * recent.requests:
@@ -467,6 +469,17 @@ def expected_decision_time(
         minutes=window * interval / 60,
         canary_requests=round(window * to_canary),
     )
+
+
+def windows_of_values(rows: int, limits: CanaryLimits = LIMITS) -> int:
+    """The number of windows, each with so many ``rows`` of known requests, after which values that are all correct are shown to be; LONGEST
+    if it takes longer."""
+    values, needed = BadRequests(_value_rule(limits)), -math.log(limits.significance)
+    for window in range(1, LONGEST):
+        values.compare(Count(0, rows, 0, rows), start=window - 1, end=window)
+        if values.log_not_worse >= needed:
+            return window
+    return LONGEST
 
 
 def _slow_rules(measured: Iterable[float], limits: CanaryLimits) -> dict[float, Rule]:

@@ -1,5 +1,5 @@
-"""Known requests: inference requests whose right answers are known, by which the values of a canary are judged. It reads them from a file,
-and counts answers that are wrong; it sends nothing."""
+"""Known requests: inference requests whose correct answers are known, by which the values of a canary are judged. It reads them from a
+file, and counts answers that are wrong; it sends nothing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class KnownRequest:
-    """The body of a V2 inference ``request``, and the right answer for each of its rows: scalars, lists for wider outputs, mappings by name
-    for several outputs, as :func:`trivet.integration.v2_values` returns them.
+    """The body of a V2 inference ``request``, and the correct answer for each of its rows: scalars, lists for wider outputs, mappings by
+    name for several outputs, as :func:`trivet.integration.v2_values` returns them.
 
-    Raises UsageError for what is no such request or has no answers.
+    Raises UsageError for what is no such request, and for another number of answers than rows.
     """
 
     request: Mapping[str, Any]
@@ -38,19 +38,41 @@ class KnownRequest:
         if not isinstance(self.answers, Sequence) or isinstance(self.answers, str) or not self.answers:
             raise UsageError(
                 f"answers is {json.dumps(self.answers, default=str)[:200]}",
-                remedy="use a list with the right answer for each row of the request",
+                remedy="use a list with the correct answer for each row of the request",
+            )
+        rows = {one["shape"][0] for one in inputs if isinstance(one, Mapping) and one.get("shape")}
+        if rows and rows != {len(self.answers)}:
+            raise UsageError(
+                f"the request has {' and '.join(map(str, sorted(rows)))} rows, and there are {len(self.answers)} answers",
+                remedy="write one answer for each row: the first number of each input's shape",
             )
 
     def wrong(self, status: int, body: Any) -> int:
-        """How many of the rows are not answered right by a response with this HTTP status and JSON body; all of them without 200, and when
-        it has another number of rows."""
+        """How many of the rows are not answered correctly by a response with this HTTP status and JSON body; all of them without 200, and
+        when it has another number of rows."""
         try:
             values = v2_values(body) if status == 200 else []
-        except (PlatformError, KeyError, TypeError):
+        except (PlatformError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
             values = []
         if len(values) != len(self.answers):
             return len(self.answers)
-        return sum(not _same(value, right) for value, right in zip(values, self.answers, strict=True))
+        return sum(not _same(value, correct) for value, correct in zip(values, self.answers, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownAnswer:
+    """How a revision answered a known request of ``rows`` rows, of which it got ``wrong`` ones wrong, in ``seconds``. ``status`` is the
+    HTTP status; 0: there was no answer."""
+
+    rows: int
+    status: int = 0
+    wrong: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tells_values(self) -> bool:
+        """Whether it says something about values: no answer, and a server error, are counted as what they are."""
+        return 0 < self.status < 500
 
 
 def read_known_requests(file: Path) -> Sequence[KnownRequest]:
@@ -59,10 +81,10 @@ def read_known_requests(file: Path) -> Sequence[KnownRequest]:
     Raises UsageError for a file that cannot be read, or is something else.
     """
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", remedy="pass a file with known requests") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} is no JSON: {error}", remedy=_FORMAT) from error
     if not isinstance(entries, list) or not entries:
         raise UsageError(f"{file} has no list of known requests", remedy=_FORMAT)
@@ -78,17 +100,21 @@ def read_known_requests(file: Path) -> Sequence[KnownRequest]:
     return found
 
 
-def _same(value: Any, right: Any) -> bool:
-    if isinstance(value, Mapping) and isinstance(right, Mapping):
-        return value.keys() == right.keys() and all(_same(value[name], right[name]) for name in right)
-    if isinstance(value, list) and isinstance(right, list):
-        return len(value) == len(right) and all(map(_same, value, right))
-    if isinstance(value, float) or isinstance(right, float):
-        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, right))
-        return numbers and math.isclose(value, right, rel_tol=ROUNDING, abs_tol=1e-12)
-    return bool(value == right)
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number that JSON has")
+
+
+def _same(value: Any, correct: Any) -> bool:
+    if isinstance(value, Mapping) and isinstance(correct, Mapping):
+        return value.keys() == correct.keys() and all(_same(value[name], correct[name]) for name in correct)
+    if isinstance(value, list | tuple) and isinstance(correct, list | tuple):
+        return len(value) == len(correct) and all(map(_same, value, correct))
+    if isinstance(value, float) or isinstance(correct, float):
+        numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, correct))
+        return numbers and math.isclose(value, correct, rel_tol=ROUNDING, abs_tol=1e-12)
+    return bool(value == correct)
 
 
 _FORMAT = (
-    'write a JSON list of {"request": the body of a V2 inference request, "answers": [the right answer for each row]}'
+    'write a JSON list of {"request": the body of a V2 inference request, "answers": [the correct answer for each row]}'
 )

@@ -200,7 +200,8 @@ KSERVE_PYTHON = RequestSource(
     duration="request_predict_seconds",
     own_labels=("model_name",),
     read_from="predictor pods, port 8080, path /metrics",
-    unseen="errors: it has no counter of them, so judge errors by the queue-proxy or the mesh; what fails before prediction; time before "
+    unseen="errors: it has no counter of them, so judge errors by the queue-proxy or the mesh; with several workers, all but the one that "
+    "answers a scrape, which looks like restarts; what fails before prediction; time before "
     "and after prediction; the OpenAI endpoints of Hugging Face servers.",
     facts=("kserve 0.11.0, 0.14.1 and 0.20.0 python/kserve/kserve/metrics.py and model.py, Model.__call__",),
 )
@@ -220,6 +221,7 @@ KNATIVE = RequestSource(
             "http_route",
             "error_type",
             "url_scheme",
+            "kn_route_tag",
         ),
         *("network_protocol_name", "network_protocol_version", "server_address", "server_port"),
         *("otel_scope_name", "otel_scope_version", "otel_scope_schema_url"),
@@ -233,6 +235,7 @@ KNATIVE = RequestSource(
         "otelhttp 0.65.0 internal/semconv/server.go: http.server.request.duration in seconds",
         "knative pkg of serving 0.48.1 observability/metrics/prometheus_enabled.go: names with underscores and units; the resource's "
         "attributes, such as the revision, are in target_info only",
+        "knative serving 0.46.0 and 0.48.1 pkg/queue/routetag_handler.go: kn_route_tag, where routes are tagged by header",
         "knative serving 0.48.1 config/core/configmaps/observability.yaml: request-metrics-protocol",
     ),
 )

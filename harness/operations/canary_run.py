@@ -14,7 +14,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -27,10 +27,12 @@ from trivet.integration.canary import (
     CanaryLimits,
     ExpectedDecision,
     expected_decision_time,
+    windows_of_values,
 )
 from trivet.integration.canary_counts import ArmCounts, CanaryWindow
 from trivet.integration.deployment import PREDICTOR_DIGEST, PreconditionFailed, made_of
 from trivet.integration.inference_service import STANDARD_MODES
+from trivet.integration.known_requests import KnownAnswer
 from trivet.integration.kubernetes_api import (
     INFERENCE_SERVICES,
     KNATIVE_REVISIONS,
@@ -54,7 +56,7 @@ from trivet.operations.lease import (
 )
 
 COMMAND = "trivet canary judge"
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 INTERVAL = 60.0
 """Seconds of one window."""
 
@@ -98,14 +100,18 @@ class CanaryMetrics(Protocol):
         """What both revisions answered from ``start`` to ``end``; the same whenever it is asked after ``end``."""
 
 
-class KnownAnswers(Protocol):
-    """Who asks both revisions requests whose answers are known."""
+class KnownRequests(Protocol):
+    """Requests whose answers are known, and who sends them."""
 
-    def check(self, revision: str) -> None:
-        """Raise PlatformError when the stable revision does not answer: nothing would be known of either."""
+    @property
+    def rows(self) -> Sequence[int]:
+        """The number of rows of each request."""
 
-    def ask(self, revision: str, turn: int) -> tuple[int, int]:
-        """The number of known answers to what is asked in this turn, and how many of them the revision does not give now."""
+    def verify(self, revision: str) -> None:
+        """Raise PlatformError when the stable revision does not answer them: nothing would be known of either."""
+
+    def ask(self, revision: str, index: int) -> KnownAnswer:
+        """How the revision answers one of them now; ``index`` counts on beyond the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +154,18 @@ def run_canary(
     metrics: CanaryMetrics,
     actions: CanaryActions,
     limits: CanaryLimits,
-    known: KnownAnswers | None = None,
+    known: KnownRequests | None = None,
     settings: RunSettings = RunSettings(),
     holder: str = "",
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[str], None] = lambda text: None,
 ) -> OperationReport:
-    """Judge the canary of an InferenceService until it is decided, and act accordingly. Without ``known``, values are not judged.
+    """Judge the canary of an InferenceService until it is decided, and act accordingly. Without ``known`` requests, values are not judged.
 
     Raises UsageError when there is no such service or its mode has no revisions; LeaseHeld when another judge is at work; LeaseLost;
-    KubernetesError, without waiting when permission is missing; PlatformError when Prometheus, the API server, or the stable revision that
-    is asked known requests, stayed away for ``settings.patience``; and CanaryGone. Nothing is decided then, and the service is left as it
+    KubernetesError, without waiting when permission is missing; PlatformError when Prometheus, the API server, or the stable revision for
+    known requests, stayed away for ``settings.patience``; and CanaryGone. Nothing is decided then, and the service is left as it
     is.
     """
     retry = _Retry(settings.patience, settings.interval, service, clock, sleep, progress)
@@ -231,7 +237,7 @@ class _Run:
     metrics: CanaryMetrics
     actions: CanaryActions
     limits: CanaryLimits
-    known: KnownAnswers | None
+    known: KnownRequests | None
     settings: RunSettings
     lease: JudgeLease
     retry: _Retry
@@ -243,8 +249,6 @@ class _Run:
         observed = self.retry.until_answered(self._observed)
         if settings.restart or not _decided(record, observed, decide_only=settings.decide_only):
             record = self._begun(record)
-            if self.known:
-                self.retry.until_answered(partial(self.known.check, record["stable"]))
             while record["decision"] == CanaryDecision.CONTINUE:
                 record = self.retry.until_answered(partial(self._next, record))
         if record["decision"] != CanaryDecision.UNDECIDED and not record["acted"] and not settings.decide_only:
@@ -267,9 +271,14 @@ class _Run:
                     remedy="judge with the trivet that began, or begin anew with --restart",
                 )
             self.progress(f"going on with {canary} after {record['windows']} windows")
+            if record["judge"]["values_required"] and not self.known:
+                self.progress("known requests were sent before, and without them (--known) it is not promoted")
             if CanaryJudge.from_dict(record["judge"]).limits != self.limits:
                 self.progress("the limits are those it began with; --restart begins anew with the ones that are given")
             return record
+        if self.known:
+            self._announce(self.known)
+            self.retry.until_answered(partial(self.known.verify, stable))
         source = self.retry.until_answered(partial(self.metrics.source, canary=canary, stable=stable))
         now = self.retry.until_answered(self.metrics.now)
         record = {
@@ -280,7 +289,8 @@ class _Run:
             "end": now,
             "windows": 0,
             "unread": 0.0,
-            "judge": CanaryJudge(self.limits).to_dict(),
+            "judge": CanaryJudge(self.limits, values_required=self.known is not None).to_dict(),
+            "own": {},
             "decision": CanaryDecision.CONTINUE,
             "reason": "no window yet",
             "evidence": {},
@@ -319,14 +329,18 @@ class _Run:
             window = self.metrics.window(record["source"], **arms, start=start, end=end)
         except CannotTell as error:
             return self._without(record, now, error)
-        # A window that was missed has no known answers: they are of now, and its counts are of then.
+        window, own = without_own(window, record["own"]), {}
+        # A window that was missed has no known answers: those would be of now, and its counts are of then.
         if self.known and now < due + self.settings.interval:
-            window = self._with_answers(window, self.known, **arms, turn=record["windows"])
+            answers = {arm: self._answers(self.known, revision, record["windows"]) for arm, revision in arms.items()}
+            window = with_values(window, **{arm: found[-1] for arm, found in answers.items()})
+            own = {arm: [[one.status, one.seconds] for one in found] for arm, found in answers.items()}
         judge = CanaryJudge.from_dict(record["judge"])
         judgement = judge.add(window)
         record = {
             **record,
             "end": end,
+            "own": own,
             "windows": record["windows"] + 1,
             "unread": 0.0,
             "judge": judge.to_dict(),
@@ -342,16 +356,26 @@ class _Run:
         return record
 
     @staticmethod
-    def _with_answers(
-        window: CanaryWindow, known: KnownAnswers, *, canary: str, stable: str, turn: int
-    ) -> CanaryWindow:
-        """The window with what both revisions answer to the known request of this turn."""
+    def _answers(known: KnownRequests, revision: str, index: int) -> list[KnownAnswer]:
+        """The answer to a known request, and that to a second try where the first says nothing about values."""
+        first = known.ask(revision, index)
+        return [first] if first.tells_values else [first, known.ask(revision, index)]
 
-        def asked(arm: ArmCounts, revision: str) -> ArmCounts:
-            answers, wrong = known.ask(revision, turn)
-            return replace(arm, known_requests=answers, unexpected_answers=wrong)
-
-        return replace(window, canary=asked(window.canary, canary), stable=asked(window.stable, stable))
+    def _announce(self, known: KnownRequests) -> None:
+        """Say what the known requests can show. Raises UsageError when they cannot show enough before the deadline."""
+        rows, loss = known.rows, self.limits.max_quality_loss
+        windows = windows_of_values(sum(rows) // len(rows), self.limits)
+        seconds = windows * self.settings.interval
+        if seconds > self.limits.deadline:
+            raise UsageError(
+                f"{sum(rows)} known rows in {len(rows)} requests, one in each window of {self.settings.interval:g} s, show that a canary "
+                f"is sound after {seconds / 60:.0f} minutes, and the deadline is after {self.limits.deadline / 60:.0f}",
+                remedy="write more rows into each request, or choose shorter windows or a later deadline",
+            )
+        self.progress(
+            f"known requests: {sum(rows)} rows, which a canary that loses {loss:.1%} of all answers passes with a probability of "
+            f"{(1 - loss) ** sum(rows):.0%}; a promotion takes {windows} windows of them, {seconds / 60:.0f} minutes"
+        )
 
     def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
         """The record with the next window from now on, when the one that is due has been unreadable for half of the patience: Prometheus
@@ -479,6 +503,38 @@ def _expected(window: CanaryWindow, limits: CanaryLimits) -> Iterator[str]:
     sooner = expect(interval=SHORT_INTERVAL, canary_error_rate=worse_rate)
     if seconds > SHORT_INTERVAL and sooner.decision is worse.decision and sooner.minutes < 0.67 * worse.minutes:
         yield f"with windows of {SHORT_INTERVAL:g} s (--interval): {sooner}"
+
+
+def with_values(window: CanaryWindow, *, canary: KnownAnswer, stable: KnownAnswer) -> CanaryWindow:
+    """The window with the known answers of both revisions; without any unless both say something about values."""
+
+    def told(arm: ArmCounts, answer: KnownAnswer) -> ArmCounts:
+        return replace(arm, known_requests=answer.rows, unexpected_answers=answer.wrong)
+
+    if not (canary.tells_values and stable.tells_values):
+        return window
+    return replace(window, canary=told(window.canary, canary), stable=told(window.stable, stable))
+
+
+def without_own(window: CanaryWindow, own: Mapping[str, Sequence[Sequence[float]]]) -> CanaryWindow:
+    """The window without the known requests that were sent in it, as status and seconds of each for ``canary`` and ``stable``: both get as
+    many, whatever their shares are, so that what is slow, or fails, in them would count more for the one with less traffic."""
+
+    def without(arm: ArmCounts, sent: Sequence[Sequence[float]]) -> ArmCounts:
+        requests = max(arm.requests - len(sent), 0)
+        failed = sum(status == 0 or status >= 500 for status, _ in sent)
+        slower, most = {}, requests
+        for bound in sorted(arm.slower):
+            late = sum(seconds > bound for _, seconds in sent)
+            most = slower[bound] = min(max(arm.slower[bound] - late, 0), most)
+        errors = None if arm.errors is None else min(max(arm.errors - failed, 0), requests)
+        return replace(arm, requests=requests, errors=errors, slower=slower)
+
+    return replace(
+        window,
+        canary=without(window.canary, own.get("canary", ())),
+        stable=without(window.stable, own.get("stable", ())),
+    )
 
 
 def _late(expected: ExpectedDecision, limits: CanaryLimits) -> bool:

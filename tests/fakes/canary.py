@@ -10,6 +10,7 @@ from fakes.kubernetes_api import StoredObjects
 from trivet.errors import PlatformError
 from trivet.integration.canary_counts import ArmCounts, CanaryWindow
 from trivet.integration.deployment import PreconditionFailed
+from trivet.integration.known_requests import KnownAnswer
 from trivet.integration.kubernetes_api import INFERENCE_SERVICES, ConflictError
 from trivet.operations.canary_run import CanaryActions
 
@@ -80,23 +81,27 @@ class ScriptedMetrics:
         )
 
 
-class ScriptedAnswers:
-    """Implements ``KnownAnswers``: of 20 known answers a revision gives all but those that ``wrong`` says. ``away`` says how often the
-    stable revision cannot be asked yet; ``asked`` are the revisions and turns that were asked."""
+class ScriptedKnownRequests:
+    """Implements ``KnownRequests``: of ``each`` known rows a revision gets those wrong that ``wrong`` says; None: it does not answer.
+    ``away`` says how often the stable revision cannot be reached yet; ``asked`` are the revisions and indices that were asked."""
 
-    def __init__(self, wrong: Mapping[str, int], *, away: int = 0) -> None:
+    def __init__(self, wrong: Mapping[str, int | None], *, each: int = 22, away: int = 0) -> None:
         self._wrong = wrong
         self._away = away
+        self.rows = [each, each]
         self.asked: list[tuple[str, int]] = []
 
-    def check(self, revision: str) -> None:
+    def verify(self, revision: str) -> None:
         if self._away:
             self._away -= 1
-            raise PlatformError(f"{revision} cannot be asked")
+            raise PlatformError(f"{revision} cannot be reached")
 
-    def ask(self, revision: str, turn: int) -> tuple[int, int]:
-        self.asked.append((revision, turn))
-        return 20, self._wrong.get(revision, 0)
+    def ask(self, revision: str, index: int) -> KnownAnswer:
+        self.asked.append((revision, index))
+        wrong = self._wrong.get(revision, 0)
+        if wrong is None:
+            return KnownAnswer(rows=self.rows[0], seconds=10.0)
+        return KnownAnswer(rows=self.rows[0], status=200, wrong=wrong, seconds=0.1)
 
 
 def moving_traffic(cluster: StoredObjects, acted: Callable[[str], object] = lambda what: None) -> CanaryActions:

@@ -486,8 +486,8 @@ REPLIES: Mapping[str, tuple[str, str, str, Mapping[int, str]]] = {
 def counted_by(source: str, revision: str, *, each: int, failed: int = 0, slow: int = 0) -> Iterator[Series]:
     """What a pod exports of ``each`` requests in a step; without requests nothing but that it was scraped."""
     counter, histogram, bound, labels = REPLIES[source]
-    where = f'namespace="m",inferenceservice="c",revision="{revision}",pod="{revision}-p"'
-    yield f'up{{job="trivet-predictor",{where}}}', "1x60"
+    where = f'job="trivet-predictor",namespace="m",inferenceservice="c",revision="{revision}",pod="{revision}-p"'
+    yield f"up{{{where}}}", "1x60"
     for status, count, late in ((200, each - failed, slow), (500, failed, 0)):
         if count:
             ended = f"{where}{labels[status]}"
@@ -496,6 +496,10 @@ def counted_by(source: str, revision: str, *, each: int, failed: int = 0, slow: 
             yield f"{histogram}_count{{{ended}}}", f"{count}+{count}x60"
             yield f'{histogram}_bucket{{{ended},le="{bound}"}}', f"{count - late}+{count - late}x60"
             yield f'{histogram}_bucket{{{ended},le="+Inf"}}', f"{count}+{count}x60"
+
+
+def of_another_program(series: str) -> str:
+    return series.replace('job="trivet-predictor"', 'job="activator"').replace('namespace="m"', 'namespace="shop"')
 
 
 def cases_of(source: str) -> Sequence[Case]:
@@ -510,6 +514,15 @@ def cases_of(source: str) -> Sequence[Case]:
             firing=[SERVICE],
         ),
         Case(name="silent", alert="InferenceErrors", series=stable, minute=10),
+        Case(
+            name="silent on another program with such series",
+            alert="InferenceErrors",
+            series=[
+                *stable,
+                *((of_another_program(one), values) for one, values in counted_by(source, "r1", each=80, failed=40)),
+            ],
+            minute=10,
+        ),
         Case(
             name="fires",
             alert="CanaryErrors",

@@ -252,7 +252,7 @@ def test_a_judge_that_is_stored_and_read_after_each_window_comes_to_the_same() -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "the state of the judge has version 1, and this trivet reads version 3"),
+        ({"version": 1}, "the state of the judge has version 1, and this trivet reads version 4"),
         ({"limits": {"max_errors": 1}}, "this is not the state of a judge: TypeError"),
         ({"errors": {}}, "this is not the state of a judge: KeyError: 'count'"),
         ({"judgement": {"decision": "PERHAPS"}}, "this is not the state of a judge: ValueError"),

@@ -38,16 +38,24 @@ def test_an_answer_is_wrong_that_has_another_value(answers: list[Any], values: l
 
 
 def test_wider_outputs_and_several_are_compared_in_each_part() -> None:
+    two = v2_request(None, [{"a": 1.0}, {"a": 2.0}])
     wide = {"outputs": [{"name": "predict", "shape": [2, 2], "datatype": "FP64", "data": [0.5, 0.5, 0.1, 0.9]}]}
-    assert KnownRequest(request=REQUEST, answers=[[0.5, 0.5], [0.1, 0.8]]).wrong(200, wide) == 1
+    assert KnownRequest(request=two, answers=[[0.5, 0.5], (0.1, 0.8)]).wrong(200, wide) == 1
     several = {"outputs": [*response(1, 2)["outputs"], *response("a", "b", name="label")["outputs"]]}
-    known = KnownRequest(request=REQUEST, answers=[{"predict": 1, "label": "a"}, {"predict": 2, "label": "a"}])
+    known = KnownRequest(request=two, answers=[{"predict": 1, "label": "a"}, {"predict": 2, "label": "a"}])
     assert known.wrong(200, several) == 1
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, {"error": "no"}), (404, None), (200, "a page"), (200, {"outputs": []}), (200, {"outputs": [{"name": "p"}]})],
+    [
+        (500, {"error": "no"}),
+        (404, None),
+        (200, "a page"),
+        (200, {"outputs": []}),
+        (200, {"outputs": [{"name": "p"}]}),
+        (200, {"outputs": [{"name": "p", "shape": "ab", "data": [1]}]}),
+    ],
 )
 def test_every_row_of_a_request_that_is_not_answered_is_wrong(status: int, body: Any) -> None:
     assert KnownRequest(request=REQUEST, answers=[1, 0, 1]).wrong(status, body) == 3
@@ -73,6 +81,12 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         ),
         ('[{"request": {"inputs": [{}]}, "answers": []}]', r"entry 0 of .*: answers is \[\]"),
         ('[{"request": {"inputs": [{}]}, "answers": "1"}]', 'entry 0 of .*: answers is "1"'),
+        (
+            '[{"request": {"inputs": [{"shape": [2]}]}, "answers": [1]}]',
+            "entry 0 of .*: the request has 2 rows, and there are 1 answers",
+        ),
+        ('[{"request": {"inputs": [{}]}, "answers": [NaN]}]', "is no JSON: NaN is no number"),
+        ("[" * 100_000, "is no JSON"),
     ],
 )
 def test_a_file_of_something_else_is_refused_with_what_it_has(tmp_path: Path, content: str, message: str) -> None:

@@ -347,6 +347,15 @@ def test_a_source_without_errors_or_latency_counts_neither_as_none_of_them() -> 
         assert counts(server, MLSERVER_DATA_PLANE) == ArmCounts(requests=8, errors=0, slower={})
 
 
+def test_requests_of_the_route_and_of_the_revision_itself_are_two_series_of_one_pod() -> None:
+    rows = [
+        one({**labels(), "http_response_status_code": "200", "kn_route_tag": tag}, (890, 1), (950, value))
+        for tag, value in (("kn:default", 9), ("kn:disabled", 3))
+    ]
+    with fake_prometheus(stored({"http_server_request_duration_seconds_count": rows})) as server:
+        assert counts(server, KNATIVE).requests == 10
+
+
 def test_a_latency_in_native_histograms_is_an_error_and_not_unmeasured() -> None:
     answer = stored({TOTAL: [one(labels(), (890, 1), (950, 9))]})
     native = success([{"metric": {"__name__": MLSERVER_REST.duration}, "histogram": [960, {"count": "1", "sum": "1"}]}])

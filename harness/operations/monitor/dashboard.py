@@ -17,6 +17,7 @@ from trivet.operations.monitor.rules import (
     SERVICE,
     SLOW_SECONDS,
     errors,
+    predictors,
     requests,
 )
 from trivet.operations.monitor.series import (
@@ -42,40 +43,41 @@ PANEL = (8, 7)
 """Width and height of a panel in Grafana's grid."""
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-ON_ERRORS = ("Errors", "Errors by revision")
-"""The panels that need a source that counts errors."""
-
 _WHERE = 'namespace=~"$namespace",inferenceservice=~"$inferenceservice"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """A graph. ``queries`` are pairs of PromQL and legend, ``unit`` is one of Grafana's, ``limit`` a line above which an alert fires."""
+    """A graph. ``queries`` are pairs of PromQL and legend, ``unit`` is one of Grafana's, ``limit`` a line above which an alert fires.
+    ``needs_errors``: only where the source counts them."""
 
     title: str
     description: str
     unit: str
     queries: Sequence[tuple[str, str]]
     limit: float | None = None
+    needs_errors: bool = False
 
 
 def panels(platform: MonitoredPlatform) -> Sequence[tuple[str, Sequence[Panel]]]:
     """The panels in their order, by rows with a title."""
-    return [
+    rows = [
         ("Inference", _inference(platform)),
-        ("Revisions: canary and stable", _revisions(platform)),
+        ("Revisions: canary and stable", _revisions()),
         ("Pipelines and models", _models()),
         ("Containers", _containers(platform)),
     ]
+    errors_counted = bool(platform.source.errors)
+    return [(title, [one for one in row if errors_counted or not one.needs_errors]) for title, row in rows]
 
 
 def _inference(platform: MonitoredPlatform) -> list[Panel]:
     source, by = platform.source, "{{namespace}}/{{inferenceservice}}"
     every, failed = (f"sum by ({SERVICE}) ({one}{{{_WHERE}}})" for one in (requests("5m"), errors("5m")))
-    where = ",".join(filter(None, (source.duration_where, _WHERE)))
+    where = ",".join(filter(None, (source.duration_where, predictors(platform), _WHERE)))
     buckets = f"increase({source.duration}_bucket{{{where}}}[5m])"
     seconds = "" if source.unit == 1 else f" * {source.unit:g}"
-    found = [
+    return [
         Panel(
             title="Request rate",
             description="Inference requests answered per second, without probes.",
@@ -88,6 +90,7 @@ def _inference(platform: MonitoredPlatform) -> list[Panel]:
             unit="percentunit",
             queries=[(f"{failed} / ({every} > 0)", by)],
             limit=ERROR_RATIO,
+            needs_errors=True,
         ),
         Panel(
             title="Latency",
@@ -103,13 +106,12 @@ def _inference(platform: MonitoredPlatform) -> list[Panel]:
             limit=SLOW_SECONDS,
         ),
     ]
-    return found if source.errors else [one for one in found if one.title not in ON_ERRORS]
 
 
-def _revisions(platform: MonitoredPlatform) -> list[Panel]:
+def _revisions() -> list[Panel]:
     by = "{{inferenceservice}} {{revision}}"
     every, failed = (f"{one}{{{_WHERE}}}" for one in (requests("5m"), errors("5m")))
-    found = [
+    return [
         Panel(
             title="Requests by revision",
             description="Share of the service's inference requests in 5 minutes.",
@@ -122,6 +124,7 @@ def _revisions(platform: MonitoredPlatform) -> list[Panel]:
             unit="percentunit",
             queries=[(f"{failed} / ({every} > 0)", by)],
             limit=ERROR_RATIO,
+            needs_errors=True,
         ),
         Panel(
             title="Replicas",
@@ -130,7 +133,6 @@ def _revisions(platform: MonitoredPlatform) -> list[Panel]:
             queries=[(f'sum by ({ARM}) (up{{job="{PREDICTOR_JOB}",{_WHERE}}})', by)],
         ),
     ]
-    return found if platform.source.errors else [one for one in found if one.title not in ON_ERRORS]
 
 
 def _models() -> list[Panel]:

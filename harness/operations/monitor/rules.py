@@ -51,9 +51,6 @@ SERVICE = "namespace, inferenceservice"
 WINDOWS = ("5m", "1h")
 """A short one to be fast, a long one for services with little traffic."""
 
-ON_ERRORS = ("InferenceErrors", "CanaryErrors")
-"""The alerts that need a source that counts errors."""
-
 RUNBOOK = "https://github.com/trivet-dev/trivet/blob/main/docs/monitoring.md#"
 
 
@@ -68,7 +65,8 @@ class Recording:
 @dataclass(frozen=True, kw_only=True)
 class Alert:
     """An alert rule. ``pending`` is how long the expression must hold. ``no_data`` is the alert that fires when this one cannot, since its
-    series are missing; empty for those that are such alerts themselves. ``scenarios`` are the incidents that it is for."""
+    series are missing; empty for those that are such alerts themselves. ``scenarios`` are the incidents that it is for. ``needs_errors``:
+    only where the source counts them."""
 
     name: str
     expression: str
@@ -78,6 +76,7 @@ class Alert:
     description: str
     no_data: str = ""
     scenarios: tuple[str, ...] = ()
+    needs_errors: bool = False
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -106,14 +105,16 @@ def slow(window: str) -> str:
 
 def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     """The recording rules, each after those that it needs."""
-    source, within, up = platform.source, _namespaces(platform), _up(platform)
+    source, up = platform.source, _up(platform)
+    of_predictors = (predictors(platform), _namespaces(platform))
     found = []
     for window in WINDOWS:
-        every = _increase(_series(f"{source.duration}_count", source.duration_where, within), window, up)
-        fast = _increase(_series(f"{source.duration}_bucket", source.duration_where, within, _le(source)), window, up)
+        every = _increase(_series(f"{source.duration}_count", source.duration_where, *of_predictors), window, up)
+        bucket = _series(f"{source.duration}_bucket", source.duration_where, *of_predictors, _le(source))
+        fast = _increase(bucket, window, up)
         found.append(Recording(name=requests(window), expression=_increase(inferences(platform), window, up)))
         for one in source.errors:
-            failed = _increase(_series(one.name, one.where, within), window, up)
+            failed = _increase(_series(one.name, one.where, *of_predictors), window, up)
             found.append(Recording(name=errors(window), expression=f"{failed}\nor\n0 * {requests(window)}"))
         found.append(Recording(name=slow(window), expression=f"clamp_min(\n{every}\n-\n{fast}\n, 0)"))
     return found
@@ -122,13 +123,19 @@ def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
 def inferences(platform: MonitoredPlatform) -> str:
     """The counter of inference requests."""
     (one,) = platform.source.requests
-    return _series(one.name, one.where, _namespaces(platform))
+    return _series(one.name, one.where, predictors(platform), _namespaces(platform))
+
+
+def predictors(platform: MonitoredPlatform) -> str:
+    """A matcher of what was scraped from predictors, for series that other programs have too, such as Knative's activator and whatever is
+    instrumented by OpenTelemetry; empty for MLServer's, which only MLServer has."""
+    return "" if platform.source is MLSERVER_REST else f'job="{PREDICTOR_JOB}"'
 
 
 def alerts(platform: MonitoredPlatform) -> Sequence[Alert]:
     """The alert rules of a platform. Where the source counts no errors, there are none on errors."""
     found = [*_of_pipelines(), *_of_models(), *_of_services(platform), *_of_canaries(platform), *_of_machines(platform)]
-    return found if platform.source.errors else [one for one in found if one.name not in ON_ERRORS]
+    return [one for one in found if platform.source.errors or not one.needs_errors]
 
 
 def _of_pipelines() -> list[Alert]:
@@ -231,6 +238,7 @@ def _of_services(platform: MonitoredPlatform) -> list[Alert]:
                 "ready_not_loaded.answers_not_ready",
                 "signature_changed.promoted_under_clients",
             ),
+            needs_errors=True,
         ),
         Alert(
             name="InferenceSlow",
@@ -285,6 +293,7 @@ def _of_canaries(platform: MonitoredPlatform) -> list[Alert]:
             f"both have at least {LEAST_REQUESTS} requests in the last 5 minutes, or in the last hour.",
             no_data="CanaryNoTraffic",
             scenarios=("bad_canary.bad_model_promoted",),
+            needs_errors=True,
         ),
         Alert(
             name="CanaryNoTraffic",
