@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from trivet.engine.acceptance import Waivers
 from trivet.engine.model_judge import reason_of, reason_of_error
+from trivet.engine.results_store import is_kept
 from trivet.errors import TrivetError
 from trivet.model.contract import Contract
 from trivet.model.finding import Location
@@ -36,7 +37,10 @@ def sample(members: Sequence[Member], number: int | None, seed: int) -> list[int
 
 
 def measurement_of(report: ConformanceReport, uri: str, waivers: Waivers) -> Measurement:
-    """What the report of a check says of the model ``uri``: the worst that a MUST came to. The object of a waiver is ``uri``."""
+    """What the report of a check says of the model ``uri``: the worst that a MUST came to. The object of a waiver is ``uri``.
+
+    What an error of the machine decided, such as a server that had not started in time, shows nothing of the model.
+    """
     found: list[tuple[Measured, ModelReason]] = []
     matching: list[str] = []
     for result in report.contracts:
@@ -46,7 +50,8 @@ def measurement_of(report: ConformanceReport, uri: str, waivers: Waivers) -> Mea
             names = waivers.matching(about, located)
             matching += names
             if result.level is Level.MUST and finding.outcome.deviates:
-                outcome = Measured.BREAKS if finding.outcome is Outcome.FAILED else Measured.UNKNOWN
+                breaks = finding.outcome is Outcome.FAILED and is_kept(result)
+                outcome = Measured.BREAKS if breaks else Measured.UNKNOWN
                 found.append((outcome, reason_of(waivers.waived(located, names), result)))
     passed = any(one.level is Level.MUST and one.outcome is Outcome.PASSED for one in report.contracts)
     worst = _worst([one for one, _ in found], passed)

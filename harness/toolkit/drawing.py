@@ -36,9 +36,12 @@ class Strategy(Generic[T]):
 
 
 def rows_of(signature: Signature, *, most: int = 12) -> Strategy[list[dict[str, Any]]]:
-    """Batches of 1 to ``most`` rows that satisfy a column signature. Raises CannotTell for types that are not drawn here."""
+    """Batches of 1 to ``most`` rows that satisfy a column signature. Raises CannotTell for arrays and for other types."""
     columns = {column.name: column.type for column in signature.columns}
     foreign = sorted({kind for kind in columns.values() if kind not in DRAWN})
+    if signature.tensors:
+        arrays = ", ".join(f"{one.dtype} of the shape {list(one.shape)}" for one in signature.tensors)
+        raise CannotTell(f"arrays ({arrays}) are not drawn; drawn are columns of the types {', '.join(DRAWN)}")
     if foreign or not columns:
         raise CannotTell(
             f"inputs of type {', '.join(foreign) or 'none at all'} are not drawn; drawn are {', '.join(DRAWN)}"

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from trivet.errors import CannotTell, PlatformError
 from trivet.fixtures.jobs.drawing import STRATEGIES, rows, search
-from trivet.integration import Column, Signature
+from trivet.integration import Column, Signature, Tensor
 from trivet.toolkit import drawing
 from trivet.toolkit.drawing import DRAWN, counter_example, directory_names_and_endings, rows_of
 
@@ -101,6 +101,12 @@ def test_a_directory_has_levels_with_names_and_no_control_characters() -> None:
 def test_columns_that_are_not_drawn_are_named(signature: Signature) -> None:
     with pytest.raises(CannotTell, match=r"of type (none at all|datetime) are not drawn; drawn are boolean, integer"):
         rows_of(signature)
+
+
+def test_arrays_are_not_drawn() -> None:
+    tensor = Tensor(name="", dtype="float64", shape=(-1, 5))
+    with pytest.raises(CannotTell, match=r"arrays \(float64 of the shape \[-1, 5\]\) are not drawn"):
+        rows_of(Signature(inputs=(tensor,), outputs=(), params={}))
 
 
 # -- the whole conversation, Hypothesis in its environment ------------------------------------------------------------

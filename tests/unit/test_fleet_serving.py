@@ -102,6 +102,7 @@ def test_serving_judges_the_contracts_that_ask_the_runtime_and_none_over_files()
             ["0.3 instead of 0.7"],
         ),
         ({"serving__model_becomes_ready": inconclusive("timed out")}, Measured.UNKNOWN, ["timed out"]),
+        ({"serving__model_becomes_ready": failed("timed out after 90 s")}, Measured.UNKNOWN, ["timed out after 90 s"]),
         (
             {
                 "serving__model_becomes_ready": passed("ready"),
@@ -112,7 +113,7 @@ def test_serving_judges_the_contracts_that_ask_the_runtime_and_none_over_files()
         ),
         ({"signatures__missing_column_is_rejected": passed("rejected")}, Measured.UNKNOWN, []),
     ],
-    ids=["works", "does not load", "answers wrongly", "unknown", "advice", "no MUST"],
+    ids=["works", "does not load", "answers wrongly", "unknown", "too slow", "advice", "no MUST"],
 )
 def test_what_serving_showed_is_the_worst_that_a_must_came_to(
     findings: dict[str, Finding], outcome: Measured, words: list[str]
