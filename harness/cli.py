@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -605,8 +605,28 @@ def _plan_scenarios(settings: Any, patterns: Sequence[str], allow_faults: bool) 
     "--require", "required", type=click.Choice(["protected"]), help="Exit with 1 if the platform is vulnerable."
 )
 @click.option("--report", metavar="DIR", help="Write scenarios.json and scenarios.html to DIR.")
+@click.option(
+    "--alerts",
+    "prometheus",
+    metavar="URL",
+    help="A Prometheus with the rules of `trivet monitor render`: also measure when the alerts of each incident fire.",
+)
+@click.option(
+    "--alert-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for an alert.",
+)
 def scenario_run(
-    patterns: Sequence[str], allow_faults: bool, dry_run: bool, required: str | None, **flags: Any
+    patterns: Sequence[str],
+    allow_faults: bool,
+    dry_run: bool,
+    required: str | None,
+    prometheus: str | None,
+    alert_wait: float,
+    **flags: Any,
 ) -> int | None:
     """Run scenarios on a cluster: all of them, or those given.
 
@@ -630,6 +650,7 @@ def scenario_run(
     chosen = choose(registry.scenarios, patterns)
     stack = load_stack(settings.stack)
     directory = report_directory(settings.report)
+    alerts = _incident_alerts(prometheus, stack, alert_wait) if prometheus else None
     with use_registry(registry), watch(sys.stdout) as emit:
         report = play(
             chosen,
@@ -640,11 +661,26 @@ def scenario_run(
             context=settings.existing.context,
             required=required or "",
             command="trivet scenario run",
+            alerts=alerts,
         )
     if directory:
         for path in write_files(report, directory):
             click.echo(f"wrote {path}")
     return report.exit_code
+
+
+def _incident_alerts(url: str, stack: Any, wait: float) -> Any:
+    """The alerts of incidents, in the Prometheus at ``url``."""
+    from trivet.engine.scenarios.alerts import IncidentAlerts
+    from trivet.integration.prometheus import Prometheus
+    from trivet.operations.monitor.firing import firing_for
+    from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint
+    from trivet.operations.monitor.rules import alerts_by_scenario
+
+    port, path = metrics_endpoint(stack)
+    platform = MonitoredPlatform(stack=stack.name, metrics_port=port, metrics_path=path)
+    reader = partial(firing_for, Prometheus(url))
+    return IncidentAlerts(by_scenario=alerts_by_scenario(platform), firing=reader, wait=wait)
 
 
 @main.command()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from trivet.model.record import Origin, VariantRecord
 from trivet.model.scenario import Scenario
 from trivet.render.records import FOLDER, Records, drawing_name
+from trivet.render.scenarios import alert_of
 from trivet.render.wording import printable
 from trivet.stacks.rows import version_rows
 
@@ -55,6 +56,8 @@ def _page(scenario: Scenario, measured: _Measured) -> str:
         record = measured.get(variant.name)
         expected = variant.expected.value.lower() if variant.expected else "depends"
         seen = f"{record.verdict.value.lower()}: {record.reason}" if record else "not measured yet"
+        if alert := alert_of(record.measured) if record else "":
+            seen += f"; alert: {alert}"
         kind = "remedy" if variant.remedy else ""
         rows.append(f"| `{variant.name}` | {_cell(variant.text)} | {kind} | {expected} | {_cell(seen)} |")
         if record and record.drawing:

@@ -101,9 +101,17 @@ def _variant(variant: VariantResult) -> list[Line]:
     if variant.contradicted:
         expected = variant.expected.value if variant.expected else ""
         rows += entry("", f"expected: {expected}", indent=18, width=0)
+    if alert := alert_of(variant.measured):
+        rows += entry("", f"alert: {alert}", indent=18, width=0)
     if variant.cleanup:
         rows += entry("clean up", variant.cleanup, indent=18, width=10)
     return rows
+
+
+def alert_of(measured: Mapping[str, int | float | str]) -> str:
+    """Which alert fired, and when, of what was measured of a variant; empty if nobody looked."""
+    seconds = f" after {measured['alert_seconds']:.0f} s" if "alert_seconds" in measured else ""
+    return f"{measured['alert']}{seconds}" if "alert" in measured else ""
 
 
 def sentence(report: ScenarioReport) -> str:

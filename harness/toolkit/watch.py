@@ -23,6 +23,8 @@ SAMPLED = 1.0
 FAULT, INJECTED, REVERT, RECOVERED = "fault", "injected", "revert", "recovered"
 """The marks that every variant gets: before the fault is injected, once it is verified, before it is reverted, and once the steady state
 is back."""
+ALERT = "alert"
+"""The mark of the moment when the incident's alert was seen to fire."""
 
 
 class Watch:

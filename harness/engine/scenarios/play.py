@@ -18,6 +18,7 @@ from typing import Any
 
 from trivet.engine.outcomes import finding_of
 from trivet.engine.scenarios import guards
+from trivet.engine.scenarios.alerts import IncidentAlerts
 from trivet.engine.scenarios.templates import PLAYER, templates, used
 from trivet.errors import CannotTell, DeclarationError, NotOffered, PlatformError, TrivetError
 from trivet.host.signals import interruptible, uninterruptible
@@ -52,7 +53,7 @@ from trivet.model.scenario import (
 from trivet.model.stack import Stack
 from trivet.model.target import Session, Target
 from trivet.toolkit.waiting import eventually
-from trivet.toolkit.watch import FAULT, INJECTED, RECOVERED, REVERT, Watch, watching
+from trivet.toolkit.watch import ALERT, FAULT, INJECTED, RECOVERED, REVERT, Watch, watching
 
 LEAD = 3.0
 """Seconds of traffic before the fault and after recovery, for comparison on the plot."""
@@ -75,6 +76,7 @@ def run(
     context: str = "",
     required: str = "",
     command: str = "",
+    alerts: IncidentAlerts | None = None,
 ) -> ScenarioReport:
     """Start ``stack`` on ``target``, play every chosen variant, and stop. Raises UsageError when a guard refuses."""
     guards.check_target(target, allow_faults=allow_faults, context=context)
@@ -84,7 +86,7 @@ def run(
         results: list[ScenarioResult] = []
         errors: list[str] = []
         try:
-            for result in play_all(chosen, session, emit, allow_faults=allow_faults):
+            for result in play_all(chosen, session, emit, allow_faults=allow_faults, alerts=alerts):
                 results.append(result)
         except TrivetError as error:
             # When everything is played, only the lease is left to release: what was observed holds.
@@ -146,7 +148,12 @@ def names(chosen: Sequence[tuple[Scenario, Sequence[Variant]]]) -> Iterator[str]
 
 
 def play_all(
-    chosen: Sequence[tuple[Scenario, Sequence[Variant]]], session: Session, emit: Emit, *, allow_faults: bool
+    chosen: Sequence[tuple[Scenario, Sequence[Variant]]],
+    session: Session,
+    emit: Emit,
+    *,
+    allow_faults: bool,
+    alerts: IncidentAlerts | None = None,
 ) -> Iterator[ScenarioResult]:
     """Play on a running session, holding the cluster's lease.
 
@@ -165,8 +172,11 @@ def play_all(
         for scenario, variants in chosen:
             began = time.monotonic()
             played = []
-            for variant in variants:
-                played.append(play(scenario, variant, session, faults, emit, lease=lease, blocked=blocked))
+            # Alerts look back for up to an hour, over which one that the incident left would not be silent.
+            for variant in sorted(variants, key=lambda one: not one.remedy) if alerts else variants:
+                played.append(
+                    play(scenario, variant, session, faults, emit, lease=lease, blocked=blocked, alerts=alerts)
+                )
                 blocked = blocked or not_reverted(scenario, played[-1])
             result = collected(scenario, played, time.monotonic() - began)
             emit(ScenarioEnded(result=result))
@@ -187,14 +197,17 @@ def play(
     *,
     lease: Lease,
     blocked: str = "",
+    alerts: IncidentAlerts | None = None,
 ) -> VariantResult:
     """Play one variant. Never raises an Exception; an interrupt passes through, with the fault reverted.
 
     A variant during which ``lease`` was lost, or may have been, is an ERROR: another run may have disturbed it. ``blocked`` says which
-    earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played.
+    earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played. With ``alerts`` it is also measured how long
+    the incident's alert takes, which changes no verdict.
     """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
-    playing = _Playing(scenario, variant, session, faults, emit, lease)
+    watched = alerts if alerts and scenario.id in alerts.by_scenario else None
+    playing = _Playing(scenario, variant, session, faults, emit, lease, watched)
     try:
         if blocked:
             raise CannotTell(blocked)
@@ -276,6 +289,7 @@ class _Playing:
         faults: FaultClient,
         emit: Emit,
         lease: Lease,
+        alerts: IncidentAlerts | None,
     ) -> None:
         self._scenario = scenario
         self._declared = Declaration(f"scenario {scenario.id}", place_of(scenario.stage))
@@ -284,6 +298,7 @@ class _Playing:
         self._faults = faults
         self._emit = emit
         self._lease = lease
+        self._alerts = alerts
         self._began, self._clock = time.monotonic(), time.time()
         self._phases: list[Phase] = []
         self._observations: dict[str, str] = {}
@@ -341,6 +356,8 @@ class _Playing:
         self._require_lease()
         injector: RevertibleInjector = self._faults.injector(_declared(case, self._scenario))
         plain = False
+        service = case.workload.service if case.workload else ""
+        unusable = self._alerts.before(self._scenario.id, service) if self._alerts else ""
         try:
             with self._phase("fault"):
                 watch.mark(FAULT)
@@ -359,6 +376,14 @@ class _Playing:
             with self._phase("symptom"):
                 watch.deadline = time.monotonic() + self._scenario.budgets.symptom
                 observation = self._keep(case.symptom(watch))
+            if unusable:
+                self._measured["alert"] = unusable
+            elif self._alerts:
+                with self._phase("alert"):
+                    found = self._alerts.measure(self._scenario.id, service, since=watch.since(FAULT))
+                if "alert_seconds" in found:
+                    watch.mark(ALERT)
+                self._measured |= found
             # Requests in flight may turn out lost only afterwards, when the cluster shows nothing of it any more.
             plain = not observation.observed and case.afterwards is None
             return observation

@@ -120,6 +120,15 @@ def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     return found
 
 
+def alerts_by_scenario(platform: MonitoredPlatform) -> Mapping[str, Sequence[str]]:
+    """Scenario → the names of the alerts that its incident is for."""
+    found: dict[str, list[str]] = {}
+    for alert in alerts(platform):
+        for scenario in alert.scenarios:
+            found.setdefault(scenario, []).append(alert.name)
+    return found
+
+
 def inferences(platform: MonitoredPlatform) -> str:
     """The counter of inference requests."""
     (one,) = platform.source.requests
