@@ -116,6 +116,8 @@ def verdict(
     fleet = _judging_models(registry, settings, server, max_size * MEBIBYTE) if server else None
     if lint:
         _refuse_unreadable(lint(old))
+    if fleet and not dry_run:
+        _refuse_unreachable(server)
 
     def note(text: str) -> None:
         click.echo(text, err=True)
@@ -221,6 +223,13 @@ def _refuse_unreadable(result: LintResult) -> None:
     for error in result.errors:
         if error.exit_code == UsageError.exit_code:
             raise error
+
+
+def _refuse_unreachable(server: str) -> None:
+    """Raise PlatformError for a server that lists no models to this user, before mixes are run for many minutes."""
+    from trivet.integration import TrackingApi
+
+    next(TrackingApi(server, retries=2).all_registered_models(), None)
 
 
 def _judging_models(

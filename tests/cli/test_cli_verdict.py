@@ -66,6 +66,13 @@ def test_wrong_usage_is_refused_before_anything_runs(here: Path, arguments: tupl
     assert words in refused("verdict", *given)
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_tracking_server_that_does_not_answer_is_named_before_anything_runs() -> None:
+    done = call(*ASKED, "--fleet", "http://127.0.0.1:9")
+    assert (done.code, done.out) == (2, "")
+    assert "registered-models/search at http://127.0.0.1:9: connection refused" in done.err
+
+
 def test_both_stacks_are_required() -> None:
     done = call("verdict", "--from", "current")
     assert (done.code, "--to" in done.err) == (3, True)
