@@ -40,10 +40,11 @@ class KnownRequest:
                 f"answers is {json.dumps(self.answers, default=str)[:200]}",
                 remedy="use a list with the correct answer for each row of the request",
             )
-        rows = {one["shape"][0] for one in inputs if isinstance(one, Mapping) and one.get("shape")}
-        if rows and rows != {len(self.answers)}:
+        shapes = [one.get("shape") for one in inputs if isinstance(one, Mapping)]
+        rows = sorted({one[0] for one in shapes if isinstance(one, list) and one and isinstance(one[0], int)})
+        if rows and rows != [len(self.answers)]:
             raise UsageError(
-                f"the request has {' and '.join(map(str, sorted(rows)))} rows, and there are {len(self.answers)} answers",
+                f"the request has {' and '.join(map(str, rows))} rows, and there are {len(self.answers)} answers",
                 remedy="write one answer for each row: the first number of each input's shape",
             )
 

@@ -517,15 +517,17 @@ def with_values(window: CanaryWindow, *, canary: KnownAnswer, stable: KnownAnswe
 
 
 def without_own(window: CanaryWindow, own: Mapping[str, Sequence[Sequence[float]]]) -> CanaryWindow:
-    """The window without the known requests that were sent in it, as status and seconds of each for ``canary`` and ``stable``: both get as
-    many, whatever their shares are, so that what is slow, or fails, in them would count more for the one with less traffic."""
+    """The window without the known requests that were answered in it, as status and seconds of each for ``canary`` and ``stable``: both get
+    as many, whatever their shares are, so that what is slow, or fails, in them would count more for the one with less traffic. Whether a
+    request without an answer (status 0) was counted is not known; it stays."""
 
     def without(arm: ArmCounts, sent: Sequence[Sequence[float]]) -> ArmCounts:
-        requests = max(arm.requests - len(sent), 0)
-        failed = sum(status == 0 or status >= 500 for status, _ in sent)
+        answered = [(status, seconds) for status, seconds in sent if status]
+        requests = max(arm.requests - len(answered), 0)
+        failed = sum(status >= 500 for status, _ in answered)
         slower, most = {}, requests
         for bound in sorted(arm.slower):
-            late = sum(seconds > bound for _, seconds in sent)
+            late = sum(seconds > bound for _, seconds in answered)
             most = slower[bound] = min(max(arm.slower[bound] - late, 0), most)
         errors = None if arm.errors is None else min(max(arm.errors - failed, 0), requests)
         return replace(arm, requests=requests, errors=errors, slower=slower)

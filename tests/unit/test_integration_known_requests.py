@@ -85,6 +85,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
             '[{"request": {"inputs": [{"shape": [2]}]}, "answers": [1]}]',
             "entry 0 of .*: the request has 2 rows, and there are 1 answers",
         ),
+        ('[{"request": {"inputs": [{"shape": 5}, {"shape": [[1]]}]}, "answers": []}]', r"answers is \[\]"),
         ('[{"request": {"inputs": [{}]}, "answers": [NaN]}]', "is no JSON: NaN is no number"),
         ("[" * 100_000, "is no JSON"),
     ],
