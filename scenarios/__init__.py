@@ -11,6 +11,7 @@ from trivet.hookspecs import hookimpl
 MODULES = (
     "tracking_unreachable",
     "tracking_failure",
+    "kfp_backend",
     "model_not_found",
     "rollback",
     "bad_canary",

@@ -197,6 +197,10 @@ class TrackingApi:
         """Write one tag of a run."""
         self._post("runs/set-tag", run_id=run_id, key=key, value=value)
 
+    def end_run(self, run_id: str, status: str = "KILLED") -> None:
+        """End a run that whoever recorded it did not end: ``FINISHED``, ``FAILED`` or ``KILLED``, now."""
+        self._post("runs/update", run_id=run_id, status=status, end_time=int(time.time() * 1000))
+
     def delete_run(self, run_id: str) -> None:
         """Mark a run deleted (``lifecycle_stage: deleted``); its artifacts stay until ``mlflow gc``."""
         self._post("runs/delete", run_id=run_id)

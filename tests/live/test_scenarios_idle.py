@@ -11,6 +11,7 @@ import pytest
 
 from trivet.engine.registry import Registry
 from trivet.engine.scenarios.play import play_all
+from trivet.model.feature import PIPELINE_BACKEND, lacking
 from trivet.model.scenario import Case, Scenario, Verdict
 from trivet.targets.cluster.session import ClusterSession
 from trivet.toolkit.faults import idle
@@ -36,6 +37,10 @@ def idling(scenario: Scenario) -> Scenario:
 )
 def test_a_fault_that_silently_does_nothing_is_inconclusive(cluster_session: ClusterSession, name: str) -> None:
     idle_scenario = idling(SCENARIOS[name])
+    if PIPELINE_BACKEND in idle_scenario.features and (
+        without := lacking(idle_scenario.features, cluster_session.features())
+    ):
+        pytest.skip(without)
     (result,) = play_all(
         [(idle_scenario, idle_scenario.variants[:1])], cluster_session, lambda event: None, allow_faults=False
     )

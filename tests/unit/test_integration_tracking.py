@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -306,3 +307,25 @@ def certified(folder: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return certificate, secret
+
+
+def test_a_run_that_nobody_ended_is_ended_as_killed_and_now() -> None:
+    sent: list[dict[str, object]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with serving(Handler) as running:
+        TrackingApi(f"http://127.0.0.1:{running.server_address[1]}").end_run("r")
+    (body,) = sent
+    assert (body["run_id"], body["status"]) == ("r", "KILLED")
+    assert isinstance(body["end_time"], int)
+    assert abs(body["end_time"] / 1000 - time.time()) < 60

@@ -1,0 +1,42 @@
+"""Incidents of KFP's backend on a cluster that has it: each happens, and its remedy protects. It needs the add-on `pipelines`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from contract_examples.live import pipelines_session
+
+from trivet.engine.registry import Registry
+from trivet.engine.scenarios.choose import choose
+from trivet.engine.scenarios.play import play_all
+from trivet.model.scenario import Verdict
+from trivet.targets.cluster.session import ClusterSession
+
+pytestmark = pytest.mark.catalogue
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[ClusterSession]:
+    """A session on the stack's cluster with KFP's backend."""
+    with pipelines_session() as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("name", "bare", "remedy"),
+    [
+        ("cached_run_is_gone", "cached", "uncached"),
+        ("tracking_uri_is_unset", "by-default", "required"),
+        ("terminated_while_recording", "plain", "swept"),
+    ],
+)
+def test_an_incident_of_the_backend_happens_and_its_remedy_protects(
+    session: ClusterSession, name: str, bare: str, remedy: str
+) -> None:
+    chosen = choose(Registry().scenarios, (f"kfp_backend.{name}[{bare}]", f"kfp_backend.{name}[{remedy}]"))
+    (result,) = play_all(chosen, session, lambda event: None, allow_faults=False)
+    assert {one.name: one.verdict for one in result.variants} == {
+        bare: Verdict.VULNERABLE,
+        remedy: Verdict.PROTECTED,
+    }, [one.reason for one in result.variants]
