@@ -1,20 +1,22 @@
-"""What KFP's backend does with a step that records in MLflow: the cache answers, the URI is unset, the run is ended."""
+"""What KFP's backend does with a step that records in MLflow: the cache answers, the URI is unset, the run is ended, it is away itself."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from trivet.authoring import (
+    BACKEND,
     PIPELINE_BACKEND,
+    AffectedObject,
     BackendRun,
     Budgets,
     CannotTell,
     Case,
-    Claim,
     Evidence,
     Fault,
     NotYet,
@@ -22,12 +24,15 @@ from trivet.authoring import (
     PipelineBackendClient,
     Probed,
     TrackingApi,
+    Verb,
     Watch,
     evidence,
     first_exception,
     last_answer,
+    last_seen,
     remedied,
     scenario,
+    stopped,
     symptom_not_observed,
     unprotected,
 )
@@ -36,6 +41,10 @@ from trivet.scenarios._training_runs import runs_of
 FEATURES = (PIPELINE_BACKEND,)
 ENDED = 60.0
 """Seconds for MLflow to show that a run ended whose step was terminated: the kubelet gives it 30 s."""
+RECORDS = 60
+"""Seconds that a step records: until after the API server is away, which takes up to 45 s."""
+LEFT = 25.0
+"""Seconds for the launcher and Argo to end the step after its code, without the API server."""
 NAMES = ("MLFLOW_TRACKING_URI",)
 _RECORDING = re.compile(r"^recording ([0-9a-f]{32})\b", re.MULTILINE)
 _LAUNCHER = re.compile(r"failed to execute component: (.*)")
@@ -69,14 +78,6 @@ CACHED = {"cached": "recording_once", "uncached": "recording", "required": "reco
     affected_objects=(),
     budgets=Budgets(steady_state=60, symptom=420, recovery=60),
     features=FEATURES,
-    claims=(
-        Claim(
-            text="A pipeline that succeeded has its run in MLflow.",
-            holds=False,
-            found="with the cache it succeeds by what an earlier run left, whether that is still there or not",
-            variants=("cached", "uncached"),
-        ),
-    ),
     sources=(
         "kubeflow/pipelines 2.0.5 backend/src/v2/driver/driver.go, getFingerPrintsAndID: inputs, image and command; MLflow is not asked",
     ),
@@ -146,14 +147,6 @@ UNSET = {"by-default": "recording_anywhere", "required": "recording"}
     affected_objects=(),
     budgets=Budgets(steady_state=60, symptom=300, recovery=60),
     features=FEATURES,
-    claims=(
-        Claim(
-            text="A step that cannot reach MLflow has an error in its log.",
-            holds=False,
-            found="without a tracking URI nothing is tried: the client records into the container's own files, and succeeds",
-            variants=("by-default",),
-        ),
-    ),
     sources=(
         "mlflow 2.17.2 and 3.17.2 mlflow/tracking/_tracking_service/utils.py, get_tracking_uri: ./mlruns or a database there",
     ),
@@ -224,22 +217,6 @@ TERMINATED = {"plain": "recording", "handler": "recording_until_told", "swept": 
     affected_objects=(),
     budgets=Budgets(steady_state=60, symptom=420, recovery=60),
     features=FEATURES,
-    claims=(
-        Claim(
-            text="A run that is ended as a context manager ends when its process ends.",
-            holds=False,
-            found="the signal that ends a step runs neither the context manager's end nor atexit",
-            variants=("plain",),
-        ),
-        Claim(
-            text="A step that handles SIGTERM ends its MLflow run when the pipeline is terminated.",
-            holds=False,
-            found=(
-                "with KFP 2.0.5 and Argo 3.3.10 the run stays RUNNING all the same; outside of a pipeline the same code makes it KILLED"
-            ),
-            variants=("handler", "swept"),
-        ),
-    ),
     sources=(
         "mlflow 2.17.2 mlflow/tracking/fluent.py: end_run is registered with atexit, which a signal's default action does not run",
         "argo-workflows 3.3.10 workflow/executor/executor.go, Kill: SIGTERM, then SIGKILL after the grace period",
@@ -281,6 +258,80 @@ def terminated_while_recording(
         ),
         steady_state=lambda: _accepts(pipeline_backend),
         symptom=symptom,
+    )
+
+
+# -- the API server is away as the step ends ----------------------------------------------------------------------------
+
+API_SERVER = "ml-pipeline"
+"""Deployment of upstream's manifests (kubeflow/pipelines 2.0.5 manifests/kustomize/base/pipeline)."""
+ENDINGS = {"api-server": "recording_once", "api-server-uncached": "recording"}
+
+
+@scenario(
+    title="The training succeeded, and its pipeline failed",
+    happens=(
+        "KFP's API server is upgraded or evicted while a step trains. The step's code succeeds, and then the launcher cannot make the "
+        "cache's entry, for which it needs the API server: the step fails, with everything after it, though MLflow has a FINISHED run "
+        "with all that was trained."
+    ),
+    recognise=(
+        "A Failed step whose log ends, after the output of its code, with the launcher's 'failed to execute component: …'; and a FINISHED "
+        "run in MLflow."
+    ),
+    remedy=(
+        "Switch the cache off for steps that train (set_caching_options(False)), so that they need no API server; look into MLflow before "
+        "a failed training is repeated, since hours of it may be there."
+    ),
+    variants=(
+        unprotected("api-server", "the API server is away, and the step is cached"),
+        remedied("api-server-uncached", "the API server is away, and the step has set_caching_options(False)"),
+    ),
+    affected_objects=(AffectedObject(verb=Verb.PATCH, kind="deployment", name=API_SERVER, namespace=BACKEND),),
+    budgets=Budgets(steady_state=60, symptom=300, recovery=180),
+    features=FEATURES,
+    sources=(
+        "kubeflow/pipelines 2.0.5 backend/src/v2/component/launcher_v2.go, Execute: after the code the execution is published, and with a "
+        "fingerprint the cache's entry is made by the API server",
+    ),
+)
+def part_away_as_a_step_ends(
+    pipeline_backend: PipelineBackendClient, tracking: TrackingApi, variant: str
+) -> Iterator[Case]:
+    arguments = _experiment(pipeline_backend)
+    run_id, recorded = _begun(pipeline_backend, ENDINGS[variant], {**arguments, "seconds": RECORDS})
+
+    def symptom(watch: Watch) -> Observation:
+        if _status(tracking, recorded) != "RUNNING":
+            raise CannotTell(f"the step had ended its MLflow run before deployment {API_SERVER} was away")
+        watch.eventually(
+            "the step to end its MLflow run",
+            lambda: _status(tracking, recorded),
+            until=lambda found: found != "RUNNING",
+            timeout=2.0 * RECORDS,
+            describe=last_seen,
+        )
+        watch.mark("the step's code ends")
+        time.sleep(LEFT)
+        return symptom_not_observed(f"the step ended its MLflow run while deployment {API_SERVER} was away")
+
+    def afterwards(watch: Watch, observation: Observation) -> Observation:
+        run = pipeline_backend.wait(run_id)
+        watch.mark("pipeline ends")
+        status = _status(tracking, recorded)
+        if status != "FINISHED":
+            raise CannotTell(f"the training itself failed: its MLflow run is {status}; {_error(run.log)}")
+        message = f"MLflow's run is {status}, and the pipeline is {run.state}"
+        if run.state == "FAILED":
+            message = f"{message}: {_error(run.log)}"
+        seen = _seen(run, message, run_status=status)
+        return replace(seen, observed=not run.succeeded)
+
+    yield Case(
+        fault=stopped(API_SERVER, namespace=BACKEND),
+        steady_state=lambda: _accepts(pipeline_backend),
+        symptom=symptom,
+        afterwards=afterwards,
     )
 
 

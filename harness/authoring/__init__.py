@@ -53,7 +53,7 @@ from trivet.model.clients import (
 from trivet.model.contract import Contract
 from trivet.model.detection import ABSENT, Fact
 from trivet.model.events import Emit, PhaseEnded, PhaseStarted, phase
-from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Fault, Verb
+from trivet.model.fault import BACKEND, PIPELINES, PLATFORM, SERVING, AffectedObject, Fault, Verb
 from trivet.model.feature import (
     CANARY_TRAFFIC,
     CONDITIONAL_PIPELINE,
@@ -180,6 +180,7 @@ __all__ = [  # noqa: RUF022 - grouped by what the names are for
     "Verdict",
     "Watch",
     "Workload",
+    "BACKEND",
     "PIPELINES",
     "PLATFORM",
     "SERVING",

@@ -10,9 +10,9 @@ from typing import Any
 from trivet.model.declaration import Declaration
 from trivet.model.probe import Probed
 
-PIPELINES, SERVING, PLATFORM = ROLES = "pipelines", "serving", "platform"
-"""The namespaces that a fault may affect, by role: where pipelines run, where InferenceServices are, and where MLflow, the store and the
-database are."""
+PIPELINES, SERVING, PLATFORM, BACKEND = ROLES = "pipelines", "serving", "platform", "backend"
+"""The namespaces that a fault may affect, by role: where pipelines run, where InferenceServices are, where MLflow, the store and the
+database are, and where KFP's backend and its runs are."""
 
 
 class Verb(StrEnum):

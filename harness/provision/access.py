@@ -32,6 +32,10 @@ class StoreAccess:
     secret: str = ""
 
 
+BACKEND_NAMESPACE = "kubeflow"
+"""The namespace of KFP's backend and its runs on trivet's own clusters; as in upstream's manifests."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PipelinesAccess:
     """Kubeflow Pipelines on the cluster, whose runs are in ``namespace``.

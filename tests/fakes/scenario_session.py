@@ -12,7 +12,7 @@ from typing import Any
 from trivet.authoring.scenarios import symptom_not_observed
 from trivet.errors import NotOffered, PlatformError, UsageError
 from trivet.model.events import Emit
-from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject
+from trivet.model.fault import BACKEND, PIPELINES, PLATFORM, SERVING, AffectedObject
 from trivet.model.scenario import Case, Workload
 from trivet.model.stack import Stack
 from trivet.model.traffic import Answer, Stream
@@ -94,7 +94,7 @@ class FakeFaultClient:
         self.namespaces: Mapping[str, str] = {
             PIPELINES: "p",
             SERVING: "s",
-            **({PLATFORM: "trivet-platform"} if owned else {}),
+            **({PLATFORM: "trivet-platform", BACKEND: "kubeflow"} if owned else {}),
         }
         self.stuck = False
         self.leased = 0

@@ -29,6 +29,7 @@ def session() -> Iterator[ClusterSession]:
         ("cached_run_is_gone", "cached", "uncached"),
         ("tracking_uri_is_unset", "by-default", "required"),
         ("terminated_while_recording", "plain", "swept"),
+        ("part_away_as_a_step_ends", "api-server", "api-server-uncached"),
     ],
 )
 def test_an_incident_of_the_backend_happens_and_its_remedy_protects(

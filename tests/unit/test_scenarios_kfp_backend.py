@@ -12,6 +12,7 @@ from fakes.target import STACK
 
 from trivet.engine.scenarios.play import run
 from trivet.integration import TrackingError
+from trivet.model.fault import BACKEND
 from trivet.model.pipeline_runs import BackendRun, BackendTask
 from trivet.model.scenario import Scenario, VariantResult, Verdict
 from trivet.scenarios import kfp_backend
@@ -24,6 +25,7 @@ FIRST, LATER = "a" * 32, "b" * 32
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trivet.toolkit.waiting.POLL", 0.01)
     monkeypatch.setattr(kfp_backend, "ENDED", 0.05)
+    monkeypatch.setattr(kfp_backend, "LEFT", 0.0)
 
 
 class Platform:
@@ -58,7 +60,8 @@ class Platform:
         self.ended: list[str] = []
         self.runs: dict[str, dict[str, Any]] = {}
         self.started: list[str] = []
-        self.faults = FakeFaultClient()
+        self.polled = 0
+        self.faults = FakeFaultClient({("deployment", BACKEND, kfp_backend.API_SERVER): {"spec": {"replicas": 1}}})
 
     # -- KFP's API server
 
@@ -114,6 +117,9 @@ class Platform:
         return [self.get_run(name) for name, one in self.runs.items() if one["lifecycle_stage"] == "active"]
 
     def get_run(self, run_id: str) -> Mapping[str, Any]:
+        self.polled += 1
+        if self.polled > 3 and kfp_backend.ENDINGS["api-server-uncached"] in self.started and self.faults.taken:
+            self._end()
         return {"info": {"run_id": run_id, **self.runs[run_id]}}
 
     def delete_run(self, run_id: str) -> None:
@@ -145,7 +151,7 @@ def played(scenario: Scenario, variant: str, platform: Platform, *, control: boo
 
 
 CACHED, UNSET = kfp_backend.cached_run_is_gone, kfp_backend.tracking_uri_is_unset
-TERMINATED = kfp_backend.terminated_while_recording
+TERMINATED, AWAY = kfp_backend.terminated_while_recording, kfp_backend.part_away_as_a_step_ends
 
 
 @pytest.mark.parametrize(
@@ -239,8 +245,40 @@ def test_a_run_that_is_running_for_ever_is_the_incident(on_end: str, variant: st
 
 
 @pytest.mark.parametrize(
+    ("green", "on_end", "verdict"),
+    [
+        (False, "FINISHED", Verdict.VULNERABLE),
+        (True, "FINISHED", Verdict.PROTECTED),
+        (False, "FAILED", Verdict.INCONCLUSIVE),
+    ],
+    ids=["trained and red", "trained and green", "not trained"],
+)
+def test_a_red_pipeline_whose_training_finished_is_the_incident(green: bool, on_end: str, verdict: Verdict) -> None:
+    platform = Platform(green=green, on_end=on_end, log="failed to execute component: Run not found")
+    result = played(AWAY, "api-server-uncached", platform)
+    assert result.verdict is verdict, result.reason
+    assert ("failed to execute component" in result.reason) is False
+    assert ("Run not found" in result.reason) is not green
+    assert result.changed_objects == (f"patch {kfp_backend.API_SERVER}",)
+
+
+def test_a_step_that_had_ended_before_its_part_was_away_shows_nothing() -> None:
+    platform = Platform()
+    begin = platform.start
+
+    def over(*given: Any, **named: Any) -> str:
+        started = begin(*given, **named)
+        platform._end()
+        return started
+
+    platform.start = over  # type: ignore[method-assign]
+    result = played(AWAY, "api-server-uncached", platform)
+    assert (result.verdict, "had ended its MLflow run" in result.reason) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(
     ("scenario", "variant"),
-    [(CACHED, "cached"), (UNSET, "by-default"), (TERMINATED, "plain")],
+    [(CACHED, "cached"), (UNSET, "by-default"), (TERMINATED, "plain"), (AWAY, "api-server")],
 )
 def test_a_fault_that_silently_does_nothing_is_inconclusive(scenario: Scenario, variant: str) -> None:
     result = played(scenario, variant, Platform(), control=True)
@@ -253,5 +291,6 @@ def test_every_plan_is_a_variant_s() -> None:
         (CACHED, kfp_backend.CACHED),
         (UNSET, kfp_backend.UNSET),
         (TERMINATED, kfp_backend.TERMINATED),
+        (AWAY, kfp_backend.ENDINGS),
     ):
         assert set(plans) == {variant.name for variant in scenario.variants}

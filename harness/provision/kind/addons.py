@@ -13,7 +13,7 @@ from trivet.host.kubectl import Kubectl
 from trivet.model.events import Emit, phase
 from trivet.model.settings import BUILD, PULL
 from trivet.model.stack import Stack
-from trivet.provision.access import PIPELINES, PipelinesAccess
+from trivet.provision.access import BACKEND_NAMESPACE, PIPELINES, PipelinesAccess
 from trivet.provision.images import pulled
 from trivet.provision.images.build import build, role_images
 from trivet.provision.images.progress import steps_as_phases
@@ -50,7 +50,9 @@ class PreparedAddon:
         """How to reach Kubeflow Pipelines; None for another add-on."""
         if self.platform.name != PIPELINES:
             return None
-        return PipelinesAccess(namespace="kubeflow", service="ml-pipeline", port=8888, step_image=self.roles["trainer"])
+        return PipelinesAccess(
+            namespace=BACKEND_NAMESPACE, service="ml-pipeline", port=8888, step_image=self.roles["trainer"]
+        )
 
     def is_outdated(self, folder: ClusterFolder) -> bool:
         """Whether the cluster has the add-on from other recipes or manifests: its node then has the earlier images under the same names."""

@@ -19,8 +19,8 @@ from trivet.errors import PlatformError, TrivetError, UsageError
 from trivet.host.journal import Run
 from trivet.host.kubectl import Kubectl
 from trivet.host.signals import uninterruptible
-from trivet.model.fault import PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
-from trivet.provision.access import PLATFORM_NAMESPACE, ClusterAccess
+from trivet.model.fault import BACKEND, PIPELINES, PLATFORM, SERVING, AffectedObject, Verb
+from trivet.provision.access import BACKEND_NAMESPACE, PLATFORM_NAMESPACE, ClusterAccess
 from trivet.targets.cluster import limits
 from trivet.targets.cluster.lease import HeldLease, hold_lease
 from trivet.targets.cluster.namespaces import Namespaces
@@ -62,7 +62,7 @@ class ClusterFaults:
         self.namespaces: Mapping[str, str] = {
             PIPELINES: namespaces.pipelines,
             SERVING: namespaces.serving,
-            **({PLATFORM: PLATFORM_NAMESPACE} if access.owned else {}),
+            **({PLATFORM: PLATFORM_NAMESPACE, BACKEND: BACKEND_NAMESPACE} if access.owned else {}),
         }
         self._kubectl = replace(access.kubectl, mark=run.id)
         self._own = namespaces
