@@ -673,13 +673,15 @@ def _incident_alerts(url: str, stack: Any, wait: float) -> Any:
     """The alerts of incidents, in the Prometheus at ``url``."""
     from trivet.engine.scenarios.alerts import IncidentAlerts
     from trivet.integration.prometheus import Prometheus
-    from trivet.operations.monitor.firing import firing_for
+    from trivet.operations.monitor.firing import check_rules, firing_for
     from trivet.operations.monitor.platform import MonitoredPlatform, metrics_endpoint
     from trivet.operations.monitor.rules import alerts_by_scenario
 
     port, path = metrics_endpoint(stack)
     platform = MonitoredPlatform(stack=stack.name, metrics_port=port, metrics_path=path)
-    reader = partial(firing_for, Prometheus(url))
+    prometheus = Prometheus(url)
+    check_rules(prometheus)
+    reader = partial(firing_for, prometheus)
     return IncidentAlerts(by_scenario=alerts_by_scenario(platform), firing=reader, wait=wait)
 
 

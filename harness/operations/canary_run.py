@@ -107,8 +107,9 @@ class KnownRequests(Protocol):
     def rows(self) -> Sequence[int]:
         """The number of rows of each request."""
 
-    def verify(self, revision: str) -> None:
-        """Raise PlatformError when the stable revision does not answer them: nothing would be known of either."""
+    def verify(self, revision: str) -> float:
+        """The seconds of the slowest answer of the stable revision. Raises PlatformError when it does not answer them: nothing would be
+        known of either."""
 
     def ask(self, revision: str, index: int) -> KnownAnswer:
         """How the revision answers one of them now; ``index`` counts on beyond the last one."""
@@ -273,12 +274,14 @@ class _Run:
             self.progress(f"going on with {canary} after {record['windows']} windows")
             if record["judge"]["values_required"] and not self.known:
                 self.progress("known requests were sent before, and without them (--known) it is not promoted")
+            if self.known and not record["judge"]["values_required"]:
+                self._begin_with(self.known, stable)
+                record = {**record, "judge": {**record["judge"], "values_required": True}}
             if CanaryJudge.from_dict(record["judge"]).limits != self.limits:
                 self.progress("the limits are those it began with; --restart begins anew with the ones that are given")
             return record
         if self.known:
-            self._announce(self.known)
-            self.retry.until_answered(partial(self.known.verify, stable))
+            self._begin_with(self.known, stable)
         source = self.retry.until_answered(partial(self.metrics.source, canary=canary, stable=stable))
         now = self.retry.until_answered(self.metrics.now)
         record = {
@@ -290,7 +293,8 @@ class _Run:
             "windows": 0,
             "unread": 0.0,
             "judge": CanaryJudge(self.limits, values_required=self.known is not None).to_dict(),
-            "own": {},
+            "own": [],
+            "known": {"index": 0, "failed": False},
             "decision": CanaryDecision.CONTINUE,
             "reason": "no window yet",
             "evidence": {},
@@ -329,18 +333,18 @@ class _Run:
             window = self.metrics.window(record["source"], **arms, start=start, end=end)
         except CannotTell as error:
             return self._without(record, now, error)
-        window, own = without_own(window, record["own"]), {}
+        window, own, known = without_own(window, record["own"]), record["own"], record["known"]
         # A window that was missed has no known answers: those would be of now, and its counts are of then.
         if self.known and now < due + self.settings.interval:
-            answers = {arm: self._answers(self.known, revision, record["windows"]) for arm, revision in arms.items()}
-            window = with_values(window, **{arm: found[-1] for arm, found in answers.items()})
-            own = {arm: [[one.status, one.seconds] for one in found] for arm, found in answers.items()}
+            window, sent, known = self._with_values(window, self.known, known, **arms)
+            own = [*own, *([arm, now, one.status, one.seconds] for arm, one in sent)]
         judge = CanaryJudge.from_dict(record["judge"])
         judgement = judge.add(window)
         record = {
             **record,
             "end": end,
-            "own": own,
+            "own": [one for one in own if one[1] >= end],
+            "known": known,
             "windows": record["windows"] + 1,
             "unread": 0.0,
             "judge": judge.to_dict(),
@@ -356,10 +360,38 @@ class _Run:
         return record
 
     @staticmethod
-    def _answers(known: KnownRequests, revision: str, index: int) -> list[KnownAnswer]:
-        """The answer to a known request, and that to a second try where the first says nothing about values."""
-        first = known.ask(revision, index)
-        return [first] if first.tells_values else [first, known.ask(revision, index)]
+    def _with_values(
+        window: CanaryWindow, known: KnownRequests, state: Json, *, canary: str, stable: str
+    ) -> tuple[CanaryWindow, list[tuple[str, KnownAnswer]], Json]:
+        """The window with what both revisions answer to the next known request, the answers by ``canary`` and ``stable``, and the state
+        after it. A request that the canary fails and the stable revision answers is sent again in the next window, and is wrong when it
+        fails then too; a window with one that says nothing about values has none."""
+        index = state["index"]
+        sent = [(arm, known.ask(revision, index)) for arm, revision in (("canary", canary), ("stable", stable))]
+        (_, of_canary), (_, of_stable) = sent
+        failed = of_stable.tells_values and not of_canary.tells_values
+        if failed and not state["failed"]:
+            return window, sent, {"index": index, "failed": True}
+        if failed:
+            of_canary = replace(of_canary, wrong=of_canary.rows)
+        if of_stable.tells_values:
+            window = replace(
+                window,
+                canary=replace(window.canary, known_requests=of_canary.rows, unexpected_answers=of_canary.wrong),
+                stable=replace(window.stable, known_requests=of_stable.rows, unexpected_answers=of_stable.wrong),
+            )
+        return window, sent, {"index": index + 1, "failed": False}
+
+    def _begin_with(self, known: KnownRequests, stable: str) -> None:
+        """Say what the known requests can show, and wait for the stable revision's answers. Raises UsageError for requests that it answers
+        too slowly."""
+        self._announce(known)
+        slowest = self.retry.until_answered(partial(known.verify, stable))
+        if slowest > self.limits.max_latency:
+            raise UsageError(
+                f"{stable} takes {slowest:.2f} s for a known request, and max_latency is {self.limits.max_latency:g} s",
+                remedy="write fewer rows into each request: slow answers are not judged in windows with slow known requests",
+            )
 
     def _announce(self, known: KnownRequests) -> None:
         """Say what the known requests can show. Raises UsageError when they cannot show enough before the deadline."""
@@ -374,7 +406,7 @@ class _Run:
             )
         self.progress(
             f"known requests: {sum(rows)} rows, which a canary that loses {loss:.1%} of all answers passes with a probability of "
-            f"{(1 - loss) ** sum(rows):.0%}; a promotion takes {windows} windows of them, {seconds / 60:.0f} minutes"
+            f"{(1 - loss) ** sum(rows):.0%}; a promotion takes at least {windows} windows of them, {seconds / 60:.0f} minutes"
         )
 
     def _without(self, record: dict[str, Any], now: float, error: CannotTell) -> dict[str, Any]:
@@ -505,38 +537,29 @@ def _expected(window: CanaryWindow, limits: CanaryLimits) -> Iterator[str]:
         yield f"with windows of {SHORT_INTERVAL:g} s (--interval): {sooner}"
 
 
-def with_values(window: CanaryWindow, *, canary: KnownAnswer, stable: KnownAnswer) -> CanaryWindow:
-    """The window with the known answers of both revisions; without any unless both say something about values."""
+def without_own(window: CanaryWindow, own: Sequence[Sequence[Any]]) -> CanaryWindow:
+    """The window without the known requests that were sent and answered in it: of each the revision (``canary`` or ``stable``), time,
+    status and seconds. Both get as many, whatever their shares are, so that what fails in them would count more for the one with less
+    traffic. Whether a request without an answer (status 0) was counted is not known; it stays. By which bounds the server found them slow
+    is not known either: bounds that one exceeded are left out."""
+    within = [one for one in own if window.start <= one[1] < window.end]
 
-    def told(arm: ArmCounts, answer: KnownAnswer) -> ArmCounts:
-        return replace(arm, known_requests=answer.rows, unexpected_answers=answer.wrong)
+    def without(arm: ArmCounts, name: str) -> ArmCounts:
+        statuses = [status for sent_to, _, status, _ in within if sent_to == name and status]
+        requests = max(arm.requests - len(statuses), 0)
+        failed = sum(status >= 500 for status in statuses)
+        return replace(
+            arm,
+            requests=requests,
+            errors=None if arm.errors is None else min(max(arm.errors - failed, 0), requests),
+            slower={
+                bound: min(slower, requests)
+                for bound, slower in arm.slower.items()
+                if all(seconds <= bound for *_, seconds in within)
+            },
+        )
 
-    if not (canary.tells_values and stable.tells_values):
-        return window
-    return replace(window, canary=told(window.canary, canary), stable=told(window.stable, stable))
-
-
-def without_own(window: CanaryWindow, own: Mapping[str, Sequence[Sequence[float]]]) -> CanaryWindow:
-    """The window without the known requests that were answered in it, as status and seconds of each for ``canary`` and ``stable``: both get
-    as many, whatever their shares are, so that what is slow, or fails, in them would count more for the one with less traffic. Whether a
-    request without an answer (status 0) was counted is not known; it stays."""
-
-    def without(arm: ArmCounts, sent: Sequence[Sequence[float]]) -> ArmCounts:
-        answered = [(status, seconds) for status, seconds in sent if status]
-        requests = max(arm.requests - len(answered), 0)
-        failed = sum(status >= 500 for status, _ in answered)
-        slower, most = {}, requests
-        for bound in sorted(arm.slower):
-            late = sum(seconds > bound for _, seconds in answered)
-            most = slower[bound] = min(max(arm.slower[bound] - late, 0), most)
-        errors = None if arm.errors is None else min(max(arm.errors - failed, 0), requests)
-        return replace(arm, requests=requests, errors=errors, slower=slower)
-
-    return replace(
-        window,
-        canary=without(window.canary, own.get("canary", ())),
-        stable=without(window.stable, own.get("stable", ())),
-    )
+    return replace(window, canary=without(window.canary, "canary"), stable=without(window.stable, "stable"))
 
 
 def _late(expected: ExpectedDecision, limits: CanaryLimits) -> bool:

@@ -38,7 +38,10 @@ class KnownRequestClient:
     url: str = REVISION_URL
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or parts.query or parts.fragment or "{revision}" not in self.url:
             raise UsageError(
                 f"{self.url!r} is not the address of a revision",
@@ -54,11 +57,12 @@ class KnownRequestClient:
         """The number of rows of each request."""
         return [len(one.answers) for one in self.known]
 
-    def verify(self, revision: str) -> None:
-        """Raise PlatformError when this revision, which serves, does not answer each of the requests, or answers no row correctly: nothing
-        would be known of another one."""
-        wrong = 0
+    def verify(self, revision: str) -> float:
+        """The seconds of this revision's slowest answer. Raises PlatformError when it, which serves, does not answer each of the requests,
+        or answers no row correctly: nothing would be known of another one."""
+        wrong, slowest = 0, 0.0
         for index, known in enumerate(self.known):
+            began = time.monotonic()
             try:
                 status, body = self._post(revision, known)
             except (OSError, ValueError) as error:
@@ -73,6 +77,7 @@ class KnownRequestClient:
                 )
                 refused.transient = status >= 500
                 raise refused
+            slowest = max(slowest, time.monotonic() - began)
             wrong += known.wrong(status, body)
         if wrong == sum(self.rows):
             mistaken = PlatformError(
@@ -81,6 +86,7 @@ class KnownRequestClient:
             )
             mistaken.transient = False
             raise mistaken
+        return slowest
 
     def ask(self, revision: str, index: int) -> KnownAnswer:
         """How the revision answers the request of this index, which counts on beyond the last one."""

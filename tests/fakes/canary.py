@@ -89,12 +89,14 @@ class ScriptedKnownRequests:
         self._wrong = wrong
         self._away = away
         self.rows = [each, each]
+        self.slowest = 0.1
         self.asked: list[tuple[str, int]] = []
 
-    def verify(self, revision: str) -> None:
+    def verify(self, revision: str) -> float:
         if self._away:
             self._away -= 1
             raise PlatformError(f"{revision} cannot be reached")
+        return self.slowest
 
     def ask(self, revision: str, index: int) -> KnownAnswer:
         self.asked.append((revision, index))

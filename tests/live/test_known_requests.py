@@ -118,6 +118,8 @@ def test_an_answer_that_is_none_neither_hangs_nor_fills_the_judge(
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            # What is not read would reset the connection.
+            self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             reply(self)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,11 @@ from trivet.engine.registry import Registry
 from trivet.engine.scenarios import alerts as alerting
 from trivet.engine.scenarios import play as playing
 from trivet.engine.scenarios.alerts import IncidentAlerts
-from trivet.errors import PlatformError
+from trivet.errors import PlatformError, UsageError
 from trivet.integration.prometheus import Prometheus
 from trivet.model.fault import SERVING
 from trivet.model.scenario import Budgets, Case, Scenario, ScenarioReport, VariantResult, Verdict
-from trivet.operations.monitor.firing import firing_for
+from trivet.operations.monitor.firing import check_rules, firing_for
 from trivet.operations.monitor.platform import MonitoredPlatform
 from trivet.operations.monitor.rules import alerts_by_scenario
 from trivet.render.layout import plain
@@ -60,7 +61,7 @@ def replicas(faults: FakeFaultClient) -> int:
     return found
 
 
-def played(read: Reader, *, wait: float = 0.05, **by_scenario: Collection[str]) -> ScenarioReport:
+def played(read: Reader, *, wait: float = 0.05, **by_scenario: Mapping[str, float]) -> ScenarioReport:
     """The report, with alerts that ``read`` reads."""
     assert isinstance(incident, Scenario)
     faults = FakeFaultClient({KEY: {"metadata": {"name": "features"}, "spec": {"replicas": 1}, "status": {}}})
@@ -70,7 +71,7 @@ def played(read: Reader, *, wait: float = 0.05, **by_scenario: Collection[str]) 
         stack=STACK,
         emit=lambda event: None,
         alerts=IncidentAlerts(
-            by_scenario=by_scenario or {incident.id: ["Away", "Other"]},
+            by_scenario=by_scenario or {incident.id: {"Away": 0.0, "Other": 0.0}},
             firing=lambda service: read(faults),
             wait=wait,
         ),
@@ -122,15 +123,29 @@ def test_a_prometheus_that_cannot_be_read_changes_no_verdict() -> None:
     assert bare.measured["alert"] == "unknown: nobody answers"
 
 
+def test_an_alert_that_must_hold_for_longer_than_is_waited_is_not_waited_for() -> None:
+    assert isinstance(incident, Scenario)
+    waiting = IncidentAlerts(by_scenario={incident.id: {"Late": 600.0}}, firing=lambda service: [], wait=600.0)
+    assert waiting.before(incident.id, "") == "not waited for: Late must hold for 600 s (--alert-wait)"
+    assert waiting.before(incident.id, "") != replace(waiting, wait=601.0).before(incident.id, "") == ""
+
+
+def test_a_prometheus_without_the_rules_is_refused() -> None:
+    with fake_prometheus(success([])) as server, pytest.raises(UsageError, match="evaluates no rules of trivet's"):
+        check_rules(Prometheus(server.url))
+    with fake_prometheus(success([{"metric": {}, "value": [1.0, "1"]}])) as server:
+        check_rules(Prometheus(server.url))
+
+
 def test_an_incident_without_an_alert_is_played_as_ever() -> None:
-    bare, _ = variants_of(played(lambda faults: pytest.fail("nobody looks"), wait=3600, another=["Away"]))
+    bare, _ = variants_of(played(lambda faults: pytest.fail("nobody looks"), wait=3600, another={"Away": 0.0}))
     assert "alert" not in bare.measured
 
 
 def test_every_alert_of_an_incident_is_found_by_its_scenario() -> None:
     platform = MonitoredPlatform(stack="s", metrics_port=8082, metrics_path="/metrics")
     found = alerts_by_scenario(platform)
-    assert found["signature_changed.promoted_under_clients"] == ["InferenceErrors"]
+    assert found["signature_changed.promoted_under_clients"] == {"InferenceErrors": 120}
     assert set(found) <= set(Registry().scenarios)
 
 
@@ -141,4 +156,4 @@ def test_alerts_of_other_services_do_not_count() -> None:
     rows = [firing("A", inferenceservice="c"), firing("B", inferenceservice="d"), firing("C")]
     with fake_prometheus(success(rows)) as server:
         assert set(firing_for(Prometheus(server.url), "c")) == {"A", "C"}
-        assert set(firing_for(Prometheus(server.url), "")) == {"C"}
+        assert set(firing_for(Prometheus(server.url), "")) == {"A", "B", "C"}

@@ -15,16 +15,21 @@ POLLED = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class IncidentAlerts:
-    """``by_scenario`` maps a scenario to the names of the alerts that its incident is for; ``firing`` reads the names of those that fire
-    now, for a service or for none in particular. After the symptom the fault stays for ``wait`` seconds, or until one of them fires.
+    """``by_scenario`` maps a scenario to the alerts that its incident is for, and how many seconds each must hold. ``firing`` reads the
+    names of those that fire now, for a service or for any. After the symptom the fault stays for ``wait`` seconds, or until one of them
+    fires.
     """
 
-    by_scenario: Mapping[str, Collection[str]]
+    by_scenario: Mapping[str, Mapping[str, float]]
     firing: Callable[[str], Collection[str]]
     wait: float
 
     def before(self, scenario: str, service: str) -> str:
-        """Why an alert would not show the incident of ``scenario``: it fires before the fault, or cannot be read. Empty if it would."""
+        """Why an alert would not show the incident of ``scenario``: it must hold for longer than is waited, fires before the fault, or
+        cannot be read. Empty if it would."""
+        shortest = min(self.by_scenario[scenario].values())
+        if shortest >= self.wait:
+            return f"not waited for: {' and '.join(self.by_scenario[scenario])} must hold for {shortest:g} s (--alert-wait)"
         try:
             already = self._expected(scenario, service)
         except TrivetError as error:

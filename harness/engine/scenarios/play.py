@@ -173,7 +173,9 @@ def play_all(
             began = time.monotonic()
             played = []
             # Alerts look back for up to an hour, over which one that the incident left would not be silent.
-            for variant in sorted(variants, key=lambda one: not one.remedy) if alerts else variants:
+            for variant in (
+                sorted(variants, key=lambda one: one.expected is not Verdict.PROTECTED) if alerts else variants
+            ):
                 played.append(
                     play(scenario, variant, session, faults, emit, lease=lease, blocked=blocked, alerts=alerts)
                 )

@@ -120,13 +120,18 @@ def recordings(platform: MonitoredPlatform) -> Sequence[Recording]:
     return found
 
 
-def alerts_by_scenario(platform: MonitoredPlatform) -> Mapping[str, Sequence[str]]:
-    """Scenario → the names of the alerts that its incident is for."""
-    found: dict[str, list[str]] = {}
+def alerts_by_scenario(platform: MonitoredPlatform) -> Mapping[str, Mapping[str, float]]:
+    """Scenario → the alerts that its incident is for, and how many seconds each must hold."""
+    found: dict[str, dict[str, float]] = {}
     for alert in alerts(platform):
         for scenario in alert.scenarios:
-            found.setdefault(scenario, []).append(alert.name)
+            found.setdefault(scenario, {})[alert.name] = _seconds(alert.pending)
     return found
+
+
+def _seconds(duration: str) -> float:
+    """The seconds of a duration in one unit of Prometheus', such as 2m."""
+    return float(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 def inferences(platform: MonitoredPlatform) -> str:
