@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from played_incidents import happens_and_remedy_protects
 
-from trivet.engine.registry import Registry
-from trivet.engine.scenarios.choose import choose
-from trivet.engine.scenarios.play import play_all
-from trivet.model.scenario import Verdict
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.catalogue
@@ -25,9 +22,4 @@ pytestmark = pytest.mark.catalogue
 def test_an_incident_about_models_happens_and_its_remedy_protects(
     cluster_session: ClusterSession, module: str, bare: str, remedy: str
 ) -> None:
-    chosen = choose(Registry().scenarios, (f"{module}.*[{bare}]", f"{module}.*[{remedy}]"))
-    (result,) = play_all(chosen, cluster_session, lambda event: None, allow_faults=False)
-    assert {one.name: one.verdict for one in result.variants} == {
-        bare: Verdict.VULNERABLE,
-        remedy: Verdict.PROTECTED,
-    }, [one.reason for one in result.variants]
+    happens_and_remedy_protects(cluster_session, f"{module}.*", bare, remedy)

@@ -6,11 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from contract_examples.live import pipelines_session
+from played_incidents import happens_and_remedy_protects
 
-from trivet.engine.registry import Registry
-from trivet.engine.scenarios.choose import choose
-from trivet.engine.scenarios.play import play_all
-from trivet.model.scenario import Verdict
 from trivet.targets.cluster.session import ClusterSession
 
 pytestmark = pytest.mark.catalogue
@@ -35,9 +32,4 @@ def session() -> Iterator[ClusterSession]:
 def test_an_incident_of_the_backend_happens_and_its_remedy_protects(
     session: ClusterSession, name: str, bare: str, remedy: str
 ) -> None:
-    chosen = choose(Registry().scenarios, (f"kfp_backend.{name}[{bare}]", f"kfp_backend.{name}[{remedy}]"))
-    (result,) = play_all(chosen, session, lambda event: None, allow_faults=False)
-    assert {one.name: one.verdict for one in result.variants} == {
-        bare: Verdict.VULNERABLE,
-        remedy: Verdict.PROTECTED,
-    }, [one.reason for one in result.variants]
+    happens_and_remedy_protects(session, f"kfp_backend.{name}", bare, remedy)

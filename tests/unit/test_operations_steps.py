@@ -136,6 +136,31 @@ def deploy(
     return service
 
 
+def judge(
+    monkeypatch: pytest.MonkeyPatch,
+    report: Path,
+    *,
+    errors: int,
+    production: str = "production",
+    canary: str = "canary",
+) -> str:
+    """The decision about a canary of whose requests ``errors`` of 100 fail, by a clock that never waits."""
+    hours = iter(range(1000))
+    metrics = ScriptedMetrics(lambda: 1_800_000_000.0 + 3600 * next(hours), errors=errors)
+    monkeypatch.setattr(canary_metrics, "PrometheusMetrics", lambda **settings: metrics)
+    return steps.judge(
+        "rec",
+        prometheus="http://127.0.0.1:9",
+        mlflow="",
+        namespace="ml",
+        production_alias=production,
+        canary_alias=canary,
+        interval=60.0,
+        patience=600.0,
+        report=str(report),
+    )
+
+
 def gate(model: str, report: Path) -> str:
     return steps.gate(
         model, mlflow="", metric="f1", minimum=0.8, tolerance=0.02, production_alias="production", report=str(report)
@@ -194,20 +219,7 @@ def test_a_deployment_is_applied_and_then_judged(
         assert read(tmp_path / "deployed")["decision"] == "DEPLOYED"
     assert registry.aliases == {"production": "1", "canary": "2"}
 
-    hours = iter(range(1000))
-    metrics = ScriptedMetrics(lambda: 1_800_000_000.0 + 3600 * next(hours), errors=30)
-    monkeypatch.setattr(canary_metrics, "PrometheusMetrics", lambda **settings: metrics)
-    decision = steps.judge(
-        "rec",
-        prometheus="http://127.0.0.1:9",
-        mlflow="",
-        namespace="ml",
-        production_alias="production",
-        canary_alias="canary",
-        interval=60.0,
-        patience=600.0,
-        report=str(tmp_path / "judged"),
-    )
+    decision = judge(monkeypatch, tmp_path / "judged", errors=30)
     assert (decision, read(tmp_path / "judged")["acted"]) == ("ROLL_BACK", True)
     assert registry.aliases["production"] == "1"
 
@@ -220,20 +232,7 @@ def test_the_aliases_of_a_deployment_and_of_its_judge_have_the_names_that_are_gi
         deploy(version, tmp_path / "report", production="champion", canary="challenger")
     assert registry.aliases == {"champion": "1", "challenger": "2"}
 
-    hours = iter(range(1000))
-    metrics = ScriptedMetrics(lambda: 1_800_000_000.0 + 3600 * next(hours), errors=0)
-    monkeypatch.setattr(canary_metrics, "PrometheusMetrics", lambda **settings: metrics)
-    decision = steps.judge(
-        "rec",
-        prometheus="http://127.0.0.1:9",
-        mlflow="",
-        namespace="ml",
-        production_alias="champion",
-        canary_alias="challenger",
-        interval=60.0,
-        patience=600.0,
-        report=str(tmp_path / "judged"),
-    )
+    decision = judge(monkeypatch, tmp_path / "judged", errors=0, production="champion", canary="challenger")
     assert decision == "PROMOTE"
     assert registry.aliases == {"champion": "2"}
 
