@@ -205,7 +205,7 @@ def play(
 
     A variant during which ``lease`` was lost, or may have been, is an ERROR: another run may have disturbed it. ``blocked`` says which
     earlier fault is not reverted, in which case the variant is INCONCLUSIVE and not played. With ``alerts`` it is also measured how long
-    the incident's alert takes, which changes no verdict.
+    the incident's alert takes, which decides no verdict.
     """
     emit(VariantStarted(id=scenario.id, variant=variant.name))
     watched = alerts if alerts and scenario.id in alerts.by_scenario else None
